@@ -1,0 +1,1 @@
+"""The one configuration file: typed, strict, with errors that name file, line and key."""

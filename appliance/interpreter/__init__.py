@@ -1,0 +1,1 @@
+"""The two lanes of a call: recognise, identify, translate, speak, play."""

@@ -1,0 +1,1 @@
+"""Where speech is in a stream of audio: voice activity, endpointing, levels."""

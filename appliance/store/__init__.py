@@ -1,0 +1,1 @@
+"""What is remembered of calls: records, transcripts, the caller's language."""

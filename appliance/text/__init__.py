@@ -1,0 +1,1 @@
+"""Text of the languages the appliance speaks: names, scripts, spoken forms."""

@@ -1,0 +1,1 @@
+"""How the starter models are made: phrasebook, synthetic speech, recogniser, translator, evaluation sets."""
