@@ -1,0 +1,64 @@
+"""Secrets: text in the file itself, or `file:NAME` for a systemd credential or a file in the state folder."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import secrets
+import tempfile
+from pathlib import Path
+
+from appliance.config.errors import SecretError
+
+PREFIX = "file:"
+CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
+"""Set by systemd for units with `LoadCredential=`."""
+
+GENERATED_BYTES = {"ari-password": 24, "caller-hash-key": 32}
+"""Secrets nobody needs to choose: random bytes in each, written as text when the file is missing."""
+
+
+def read_secret(value: str, state_dir: Path) -> str:
+    """The secret behind `value`.
+
+    Raises:
+        SecretError: the file is missing (and not one of `GENERATED_BYTES`), empty or unreadable.
+    """
+    if not value.startswith(PREFIX):
+        return value
+    name = value.removeprefix(PREFIX)
+    folders = [Path(folder) for folder in (os.environ.get(CREDENTIALS_VARIABLE),) if folder]
+    folders.append(state_dir)
+    for folder in folders:
+        try:
+            text = (folder / name).read_text().strip()
+        except FileNotFoundError:
+            continue
+        except (OSError, UnicodeDecodeError) as error:
+            raise SecretError(f"the secret {folder / name} cannot be read: {error}") from error
+        if not text:
+            raise SecretError(f"the secret {folder / name} is empty")
+        return text
+    if name in GENERATED_BYTES:
+        return _generate(state_dir / name, GENERATED_BYTES[name])
+    tried = ", ".join(str(folder / name) for folder in folders)
+    raise SecretError(f"the secret {name!r} is missing", hint=f"looked for {tried}")
+
+
+def _generate(file: Path, size: int) -> str:
+    """Make the secret, or read the one another process made in the same moment."""
+    try:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor, draft = tempfile.mkstemp(dir=file.parent, prefix=f".{file.name}.")  # mode 0600
+        try:
+            with os.fdopen(descriptor, "w") as stream:
+                stream.write(secrets.token_urlsafe(size) + "\n")
+                stream.flush()
+                os.fsync(stream.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, file)  # unlike rename, never replaces what is there
+        finally:
+            os.unlink(draft)
+        return file.read_text().strip()
+    except OSError as error:
+        raise SecretError(f"the secret {file} cannot be made: {error}") from error

@@ -1,0 +1,86 @@
+"""Decoding a batch of log-mel features with a Whisper model in CTranslate2: language, text and how sure the model is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import ctranslate2
+
+from appliance.engines.base import EngineFailed, EngineUnavailable, RecogniseJob, Recognition
+from appliance.engines.log_mel import FRAMES_PER_S, Features
+from appliance.text.languages import CALLER_LANGUAGES
+
+TOKENS_PER_S = 30
+"""More than any of the languages needs, so that a decoder that repeats itself on a short clip stops early."""
+SPARE_TOKENS = 16
+MAX_TOKENS = 448
+"""Positions of Whisper's decoder, prompt included."""
+
+
+class WhisperDecoder:
+    def __init__(self, model: ctranslate2.models.Whisper, tokenizer: Any, *, beam_size: int) -> None:
+        """`tokenizer`: a `tokenizers.Tokenizer`. Raises: EngineUnavailable when the model is no multilingual Whisper."""
+        self._model = model
+        self._tokenizer = tokenizer
+        self._beam_size = beam_size
+        if not model.is_multilingual:
+            raise EngineUnavailable("the recogniser's model knows no languages: its vocabulary is not that of a multilingual Whisper")
+        self._start = self._id("<|startoftranscript|>")
+        self._task = [self._id("<|transcribe|>"), self._id("<|notimestamps|>")]
+        self._end = self._id("<|endoftext|>")
+        codes = dict.fromkeys(item.recogniser_code for item in CALLER_LANGUAGES)
+        self._languages = {code: number for code in codes if (number := tokenizer.token_to_id(f"<|{code}|>")) is not None}
+        if not self._languages:
+            raise EngineUnavailable(f"the recogniser's model has none of the languages {', '.join(codes)}")
+
+    @property
+    def languages(self) -> tuple[str, ...]:
+        return tuple(self._languages)
+
+    def decode(self, features: Features, jobs: Sequence[RecogniseJob]) -> list[Recognition]:
+        """Features (batch, mels, frames), one row for each job. Raises: EngineFailed."""
+        heard: Any = ctranslate2.StorageView.from_array(features)
+        scores: list[dict[str, float]] = [{} for _ in jobs]
+        partial = all(job.partial for job in jobs)
+        try:
+            if any(job.language is None for job in jobs):
+                heard = self._model.encode(heard)
+                found = self._model.detect_language(heard)
+                scores = [{} if job.language else self._among(item, job) for job, item in zip(jobs, found, strict=True)]
+            languages = [job.language or max(item, key=item.__getitem__) for job, item in zip(jobs, scores, strict=True)]
+            results = self._model.generate(
+                heard,
+                [[self._start, self._languages[code], *self._task] for code in languages],
+                beam_size=1 if partial else self._beam_size,
+                max_length=min(MAX_TOKENS, SPARE_TOKENS + TOKENS_PER_S * features.shape[2] // FRAMES_PER_S),
+                return_scores=True,
+                return_no_speech_prob=True,
+            )
+        except RuntimeError as error:
+            raise EngineFailed(f"recognition of {len(jobs)} utterances: {error}") from error
+        return [self._recognition(result, code, item) for result, code, item in zip(results, languages, scores, strict=True)]
+
+    def _recognition(self, result: Any, language: str, scores: dict[str, float]) -> Recognition:
+        ids = [number for number in result.sequences_ids[0] if number < self._end]
+        # CTranslate2 divides the sum of log-probabilities by the tokens without the end token.
+        total = result.scores[0] * max(1, len(result.sequences_ids[0]))
+        return Recognition(
+            text=self._tokenizer.decode(ids).strip(),
+            language=language,
+            language_scores=scores,
+            avg_logprob=total / (len(ids) + 1),
+            no_speech_prob=result.no_speech_prob,
+        )
+
+    def _among(self, found: list[tuple[str, float]], job: RecogniseJob) -> dict[str, float]:
+        allowed = job.allowed or self.languages
+        shares = {token[2:-2]: probability for token, probability in found if token[2:-2] in allowed}
+        total = sum(shares.values())
+        return {code: shares.get(code, 0.0) / total for code in allowed} if total > 0 else dict.fromkeys(allowed, 1 / len(allowed))
+
+    def _id(self, token: str) -> int:
+        number = self._tokenizer.token_to_id(token)
+        if number is None:
+            raise EngineUnavailable(f"the recogniser's tokenizer.json has no token {token}")
+        return int(number)

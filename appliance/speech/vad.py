@@ -1,0 +1,125 @@
+"""Voice activity of all legs of a process in one run of Silero VAD per tick.
+
+The published graph takes the windows of *one* stream as its batch: its first axis is time for the LSTM. Read with the two
+axes exchanged, the same weights take one window each of many streams, with the state of every stream beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib.util import find_spec
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import onnx
+import onnxruntime
+
+from appliance.errors import ApplianceError
+
+RATE = 16_000
+WINDOW = 512
+"""Samples of one step (32 ms)."""
+WINDOW_S = WINDOW / RATE
+_CONTEXT = 64
+"""Samples of the window before that the graph wants in front of each window."""
+_STATE = 128
+_QUIET = 24
+"""Peak (of 32768, -62 dBFS) below which a window is not worth a run: line noise and muted phones, 20 dB under the faintest speech."""
+
+Samples = npt.NDArray[np.int16]
+
+
+class VoiceActivityError(ApplianceError):
+    """The model of the voice activity detector is missing or not the expected one."""
+
+
+def model_path() -> Path:
+    """Where the installed faster-whisper keeps the model; the package itself is not imported.
+
+    Raises:
+        VoiceActivityError: it is not installed or has no such file.
+    """
+    package = find_spec("faster_whisper")
+    if package is None or package.origin is None:
+        raise VoiceActivityError("faster-whisper is not installed: its wheel carries the voice activity model")
+    path = Path(package.origin).parent / "assets" / "silero_vad_v6.onnx"
+    if not path.is_file():
+        raise VoiceActivityError(f"no voice activity model at {path}", hint="faster-whisper 1.2 carries silero_vad_v6.onnx")
+    return path
+
+
+def _for_many_streams(path: Path) -> bytes:
+    model = onnx.load(path)
+    turned = [node for node in model.graph.node if node.op_type == "Transpose" and list(node.attribute[0].ints) == [0, 2, 1]]
+    if len(turned) != 1 or [item.name for item in model.graph.input] != ["input", "h", "c"]:
+        raise VoiceActivityError(f"{path} is not the voice activity model this version knows (silero_vad_v6)")
+    turned[0].attribute[0].ints[:] = [2, 0, 1]
+    for item in (*model.graph.input, *model.graph.output):
+        sizes = item.type.tensor_type.shape.dim
+        sizes[1 if len(sizes) == 3 else 0].dim_param = "streams"
+    del model.graph.value_info[:]
+    return model.SerializeToString()
+
+
+class VoiceActivity:
+    """Speech probabilities for any number of streams; one thread, about 30 us a window and less in a batch.
+
+    Raises:
+        VoiceActivityError: see `model_path`.
+    """
+
+    def __init__(self, path: Path | None = None) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        options.inter_op_num_threads = 1
+        options.log_severity_level = 3
+        self._session = onnxruntime.InferenceSession(_for_many_streams(path or model_path()), options, providers=["CPUExecutionProvider"])
+        self._free: list[int] = []
+        self._hidden = np.zeros((1, 0, _STATE), np.float32)
+        self._cell = np.zeros((1, 0, _STATE), np.float32)
+        self._context = np.zeros((0, _CONTEXT), np.float32)
+
+    def open(self) -> int:
+        """A new stream; give it back with `close`."""
+        if not self._free:
+            used = self._context.shape[0]
+            more = max(8, used)
+            self._hidden = np.concatenate((self._hidden, np.zeros((1, more, _STATE), np.float32)), axis=1)
+            self._cell = np.concatenate((self._cell, np.zeros((1, more, _STATE), np.float32)), axis=1)
+            self._context = np.concatenate((self._context, np.zeros((more, _CONTEXT), np.float32)))
+            self._free = list(range(used + more - 1, used - 1, -1))
+        stream = self._free.pop()
+        self._hidden[0, stream] = 0
+        self._cell[0, stream] = 0
+        self._context[stream] = 0
+        return stream
+
+    def close(self, stream: int) -> None:
+        self._free.append(stream)
+
+    def run(self, streams: Sequence[int], windows: Sequence[Samples]) -> npt.NDArray[np.float32]:
+        """Probability of speech in the next window of each stream.
+
+        Args:
+            streams: what `open` returned, no stream twice.
+            windows: one array of 512 samples (16 kHz) for each stream.
+
+        Returns:
+            float32, one value for each stream. Windows near digital silence are 0 and leave the stream's state as it was.
+        """
+        pcm = np.stack(windows)
+        result = np.zeros(len(streams), np.float32)
+        index = np.asarray(streams)
+        loud = np.flatnonzero((pcm.max(axis=1) >= _QUIET) | (pcm.min(axis=1) <= -_QUIET))
+        scaled = pcm.astype(np.float32) * np.float32(1 / 32768)
+        if len(loud):
+            active = index[loud]
+            batch = np.concatenate((self._context[active], scaled[loud]), axis=1)
+            state = {"input": batch, "h": self._hidden[:, active], "c": self._cell[:, active]}
+            probabilities, hidden, cell = self._session.run(None, state)
+            self._hidden[:, active] = hidden
+            self._cell[:, active] = cell
+            result[loud] = probabilities
+        self._context[index] = scaled[:, -_CONTEXT:]
+        return result

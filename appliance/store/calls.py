@@ -1,0 +1,285 @@
+"""Writes the events of calls to the database; when it cannot be written, to the spool, and to the database later.
+
+The order of a process's events is kept: while anything waits in the spool, new events join it there.
+
+    record / submit --> queue --> one commit for all that wait --> database
+                                    | refused                         ^
+                                    +--> spool (disk, else memory) ---+ retried every second
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import enum
+import logging
+import sqlite3
+import time
+from collections import deque
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import URL
+from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+
+from appliance.config.load import LoadedConfig
+from appliance.interpreter.events import Event
+from appliance.store.database import LOCK_WAIT_S, database_url, migrate, open_engine
+from appliance.store.records import is_kept, statements
+from appliance.store.spool import Spool
+from appliance.telemetry import metrics
+
+RETRY_S = 1.0
+"""Between attempts to write what was spooled."""
+BATCH_EVENTS = 200
+"""Most events in one commit."""
+QUEUE_EVENTS = 20_000
+"""Events that may wait for the writer, and in memory for the disk: some minutes of a full node, about 20 MB."""
+CLOSE_WAIT_S = 5.0
+
+_log = logging.getLogger(__name__)
+_decode = msgspec.json.Decoder(Event).decode
+_encode = msgspec.json.Encoder().encode
+
+_NEVER = (IntegrityError, DataError, UnicodeError, ValueError, TypeError, OverflowError)
+"""What an event that no database will take raises; everything else may pass."""
+
+
+class Durability(enum.Enum):
+    """Where an event is once `record` returns; all but the last two survive a crash of the process and a power cut."""
+
+    DATABASE = "database"
+    SPOOL = "spool"
+    NOT_KEPT = "not-kept"
+    """The event leaves no record by design."""
+    MEMORY = "memory"
+    """Neither the database nor the disk takes it; it is tried again until the process ends."""
+    LOST = "rejected"
+    """The database can never take it; its text is in the spool folder's `.rejected` file."""
+
+
+class Unavailable(Exception):
+    """The database cannot be written now."""
+
+
+_Waiting = tuple[Event, "asyncio.Future[Durability] | None"]
+
+
+class CallStore:
+    """The call records of one gateway worker.
+
+    Use as `async with CallStore(...) as store`. Neither opening nor recording fails because of the database: a call never
+    depends on it; `setu_store_up` and the log tell.
+    """
+
+    def __init__(self, url: URL, spool_dir: Path, process: str, *, node: str = "node1", lock_wait_s: float = LOCK_WAIT_S) -> None:
+        """
+        Args:
+            url: of `database_url`.
+            spool_dir: folder of the spool files of all workers.
+            process: name of this worker, such as `gateway-1`: names its spool file.
+
+        Raises:
+            StoreError: the database's driver is missing.
+        """
+        self._engine = open_engine(url, writes=True, lock_wait_s=lock_wait_s)
+        self._spool = Spool(spool_dir, process)
+        self._node = node
+        self._queue: deque[_Waiting] = deque()
+        self._memory: deque[Event] = deque()
+        self._wake = asyncio.Event()
+        self._writer: asyncio.Task[None] | None = None
+        self._closing = False
+        self._migrated = False
+        self._up: bool | None = None
+        self._retry_at = 0.0
+
+    @classmethod
+    def from_config(cls, loaded: LoadedConfig, process: str) -> CallStore:
+        url = database_url(loaded.config.store.database, loaded.folder)
+        return cls(url, loaded.state_dir / "spool", process, node=loaded.config.node.name)
+
+    async def __aenter__(self) -> CallStore:
+        await self.open()
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    async def open(self) -> None:
+        """Take over what earlier processes spooled and start writing."""
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._spool.open)
+        try:
+            await self._commit([])
+        except Unavailable as error:
+            self._set_up(False, error)
+        self._writer = asyncio.create_task(self._write(), name="store-writer")
+
+    @property
+    def waiting(self) -> int:
+        """Events in the spool or in memory, not yet in the database."""
+        return self._spool.waiting + len(self._memory)
+
+    async def record(self, event: Event) -> Durability:
+        """Write one event and wait until it is safe; never raises."""
+        if not is_kept(event):
+            return Durability.NOT_KEPT
+        future: asyncio.Future[Durability] = asyncio.get_running_loop().create_future()
+        self._enqueue(event, future)
+        return await asyncio.shield(future)
+
+    def submit(self, event: Event) -> None:
+        """Write one event in its turn, without waiting."""
+        if is_kept(event):
+            self._enqueue(event, None)
+
+    async def aclose(self) -> None:
+        """Write what waits, to the spool if need be, and let go of the database."""
+        self._closing = True
+        self._wake.set()
+        if self._writer is not None:
+            done, _ = await asyncio.wait([self._writer], timeout=CLOSE_WAIT_S)
+            if not done:
+                self._writer.cancel()
+            await asyncio.gather(self._writer, return_exceptions=True)
+        if self._memory:
+            _log.error("events of calls are lost: neither database nor disk took them", extra={"events": len(self._memory)})
+            metrics.STORE_EVENTS.labels("dropped").inc(len(self._memory))
+        await self._engine.dispose()
+        self._spool.close()
+
+    def _enqueue(self, event: Event, future: asyncio.Future[Durability] | None) -> None:
+        if len(self._queue) >= QUEUE_EVENTS:
+            _, oldest = self._queue.popleft()
+            metrics.STORE_EVENTS.labels("dropped").inc()
+            _answer(oldest, Durability.LOST)
+        self._queue.append((event, future))
+        self._wake.set()
+
+    async def _write(self) -> None:
+        while True:
+            timeout = max(0.0, self._retry_at - time.monotonic()) if self.waiting else None
+            if not self._queue and not self._closing:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), timeout)
+            self._wake.clear()
+            batch = [self._queue.popleft() for _ in range(min(BATCH_EVENTS, len(self._queue)))]
+            if batch:
+                await self._keep(batch)
+            if self.waiting and time.monotonic() >= self._retry_at:
+                await self._drain()
+            metrics.STORE_SPOOLED.set(self.waiting)
+            if self._closing and not self._queue:
+                return
+
+    async def _keep(self, batch: Sequence[_Waiting]) -> None:
+        events = [event for event, _ in batch]
+        rejected: set[int] = set()
+        where = Durability.DATABASE
+        if self.waiting:
+            where = await self._put_aside(events)
+        else:
+            try:
+                rejected = await self._commit(events)
+            except Unavailable as error:
+                self._set_up(False, error)
+                where = await self._put_aside(events)
+        for number, (_, future) in enumerate(batch):
+            result = Durability.LOST if number in rejected else where
+            metrics.STORE_EVENTS.labels(result.value).inc()
+            _answer(future, result)
+
+    async def _put_aside(self, events: Sequence[Event]) -> Durability:
+        self._memory.extend(events)
+        try:
+            await asyncio.to_thread(self._spool.append, [_encode(event) for event in self._memory])
+        except OSError as error:
+            while len(self._memory) > QUEUE_EVENTS:
+                self._memory.popleft()
+                metrics.STORE_EVENTS.labels("dropped").inc()
+            _log.error("the spool cannot be written", extra={"reason": str(error), "in_memory": len(self._memory)})
+            return Durability.MEMORY
+        self._memory.clear()
+        return Durability.SPOOL
+
+    async def _drain(self) -> None:
+        """Write one batch of what was put aside; on success the next follows at once, else after `RETRY_S`."""
+        try:
+            lines = await asyncio.to_thread(self._spool.read, BATCH_EVENTS)
+            if lines:
+                await self._commit([event for line in lines if (event := await self._decoded(line)) is not None])
+                await asyncio.to_thread(self._spool.taken, lines)
+            elif self._memory:
+                batch = [self._memory[number] for number in range(min(BATCH_EVENTS, len(self._memory)))]
+                await self._commit(batch)
+                for _ in batch:
+                    self._memory.popleft()
+        except (Unavailable, OSError) as error:
+            self._set_up(False, error)
+            self._retry_at = time.monotonic() + RETRY_S
+
+    async def _decoded(self, line: bytes) -> Event | None:
+        try:
+            event: Event = _decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            await self._reject(line, "it is no event of this version")
+            return None
+        return event
+
+    async def _commit(self, events: Sequence[Event]) -> set[int]:
+        """Write all events in one transaction; the positions of those that no database would take.
+
+        Raises:
+            Unavailable: nothing was written.
+        """
+        started = time.monotonic()
+        rejected: set[int] = set()
+        try:
+            if not self._migrated:
+                await migrate(self._engine)
+                self._migrated = True
+            try:
+                await self._transaction(events)
+            except _NEVER:
+                for number, event in enumerate(events):
+                    try:
+                        await self._transaction([event])
+                    except _NEVER as error:
+                        rejected.add(number)
+                        await self._reject(msgspec.json.encode(repr(event).encode("ascii", "backslashreplace").decode()), str(error))
+        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
+            raise Unavailable(str(error)) from error
+        self._set_up(True)
+        if events:
+            metrics.STORE_COMMIT.observe(time.monotonic() - started)
+        return rejected
+
+    async def _transaction(self, events: Sequence[Event]) -> None:
+        if not events:
+            return
+        dialect = self._engine.dialect.name
+        async with self._engine.begin() as connection:
+            for event in events:
+                for statement in statements(event, dialect=dialect, node=self._node):
+                    await connection.execute(statement)
+
+    async def _reject(self, text: bytes, reason: str) -> None:
+        _log.error("an event of a call cannot be stored", extra={"reason": reason})
+        with contextlib.suppress(OSError):
+            await asyncio.to_thread(self._spool.reject, text)
+
+    def _set_up(self, up: bool, error: Exception | None = None) -> None:
+        metrics.STORE_UP.set(up)
+        if up != self._up:
+            if up and self._up is False:
+                _log.info("the database takes records again", extra={"waiting": self.waiting})
+            elif not up:
+                _log.error("the database takes no records, they go to the spool", extra={"reason": str(error)})
+        self._up = up
+
+
+def _answer(future: asyncio.Future[Durability] | None, result: Durability) -> None:
+    if future is not None and not future.done():
+        future.set_result(result)

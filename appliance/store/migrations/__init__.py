@@ -1,0 +1,1 @@
+"""Schema changes of the call store, in order; applied when the store opens."""

@@ -1,0 +1,15 @@
+"""Runs the migrations on the connection that `appliance.store.database` hands over; there is no other way in."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from appliance.store.tables import DefaultBase
+
+context.configure(
+    connection=context.config.attributes["connection"],
+    target_metadata=DefaultBase.metadata,
+    render_as_batch=True,  # SQLite changes columns only by copying the table
+    transaction_per_migration=False,
+)
+context.run_migrations()
