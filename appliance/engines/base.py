@@ -2,10 +2,11 @@
 
 An engine is used by one thread at a time and knows nothing of queues, HTTP or calls. Constructing it loads the model.
 
-    EngineError                 what happened, to what, and whether trying again can help
-      EngineUnavailable         a package, library, device or model file is missing: the server must not start
-      JobRejected               this job can never be answered (language not spoken by the engine, text too long)
-      EngineFailed              the engine broke on a batch it should have answered
+    ApplianceError
+    +-- EngineError             what happened, to what, and whether trying again can help
+        +-- EngineUnavailable   a package, library, device or model file is missing: the server must not start
+        +-- JobRejected         this job can never be answered (language not spoken by the engine, text too long)
+        +-- EngineFailed        the engine broke on a batch it should have answered
 """
 
 from __future__ import annotations
@@ -17,17 +18,15 @@ from typing import ClassVar, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from appliance.errors import ApplianceError
+
 Samples = npt.NDArray[np.int16]
 """Mono audio, 16 kHz unless the rate stands beside it."""
 
 
-class EngineError(Exception):
+class EngineError(ApplianceError):
     retry: ClassVar[bool] = False
     """Whether the same job can succeed later."""
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 class EngineUnavailable(EngineError):

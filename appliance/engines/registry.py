@@ -24,7 +24,7 @@ def require(engine: str) -> None:
     """Raises: EngineUnavailable, naming the engine and the packages to install."""
     missing = [package for module, package in PACKAGES[engine].items() if importlib.util.find_spec(module) is None]
     if missing:
-        raise EngineUnavailable(f"engine {engine} needs {', '.join(missing)}: not installed")
+        raise EngineUnavailable(f"engine {engine} needs packages that are not installed: {', '.join(missing)}")
 
 
 def recogniser(config: SttServer, models: Path) -> Recogniser:

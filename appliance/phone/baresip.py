@@ -37,7 +37,7 @@ sip_listen {address}:{sip_port}
 net_interface {address}
 call_local_timeout 120
 call_max_calls 1
-audio_source aufile,silence.wav
+audio_source aufile,{folder}/silence.wav
 audio_player aufile,/dev/null
 audio_alert aufile,/dev/null
 ausrc_srate 8000
@@ -52,7 +52,7 @@ ringback_disabled yes
 statmode_default off
 mixausrc_wish_size 4
 mixausrc_fade_packets 1
-snd_path .
+snd_path {folder}
 ctrl_tcp_listen 127.0.0.1:{control_port}
 module_path {modules}
 module g711.so
@@ -181,14 +181,7 @@ class Phone:
         _write_configuration(folder, program, account, _free_port(account.address), control_port)
         with (folder / "baresip.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
-                *program.command,
-                "-4",
-                "-f",
-                str(folder.absolute()),
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
+                *program.command(folder), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
             )
         phone = cls(folder, account, process)
         try:
@@ -219,7 +212,7 @@ class Phone:
         name = f"said{self._speeches}.wav"
         wav.write(self.folder / name, samples_with_tail(samples))
         asked = time.monotonic()
-        await self._command("mixausrc_enc_start", f"aufile {name} 100 100")
+        await self._command("mixausrc_enc_start", f"aufile {(self.folder / name).resolve()} 100 100")
         return asked
 
     async def press(self, digits: str) -> None:
@@ -344,7 +337,7 @@ def samples_with_tail(samples: wav.Samples) -> wav.Samples:
 
 
 def _write_configuration(folder: Path, program: PhoneProgram, account: PhoneAccount, sip_port: int, control_port: int) -> None:
-    config = _CONFIG.format(address=account.address, sip_port=sip_port, control_port=control_port, modules=program.modules.absolute())
+    config = _CONFIG.format(address=account.address, sip_port=sip_port, control_port=control_port, modules=program.modules, folder=folder.resolve())
     parameters = [f"audio_codecs={account.codec}", f"regint={600 if account.registers else 0}", "ptime=20"]
     if account.password:
         parameters.append(f"auth_pass={account.password}")

@@ -1,62 +1,49 @@
-"""Where the baresip program is: the host's, or the one in the Debian root that Asterisk runs from."""
+"""The telephone program, baresip: the host's, or the one in the Debian root that Asterisk runs from."""
 
 from __future__ import annotations
 
-import shutil
 import subprocess
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.phone.errors import PhoneProgramError
+from appliance.stack.errors import NotInstalled
+from appliance.stack.programs import Programs
 
-_HOST_MODULES = ("usr/lib/baresip/modules", "usr/lib/*-linux-gnu/baresip/modules", "usr/local/lib/baresip/modules")
-_NEEDED = ("aufile.so", "mixausrc.so", "sndfile.so", "ctrl_tcp.so", "g711.so", "menu.so", "account.so")
+_MODULE_FOLDERS = ("usr/lib/baresip/modules", "usr/lib/*-linux-gnu/baresip/modules", "usr/local/lib/baresip/modules")
+_MODULES = ("aufile.so", "mixausrc.so", "sndfile.so", "ctrl_tcp.so", "g711.so", "menu.so", "account.so")
 
 
 @dataclass(frozen=True, slots=True)
 class PhoneProgram:
-    command: tuple[str, ...]
-    """How to start it; its own arguments follow."""
+    programs: Programs
     modules: Path
-    """Folder of its modules."""
+    """Folder of its modules, as the program sees it."""
+
+    def command(self, folder: Path) -> list[str]:
+        """What starts it with the configuration in `folder`, which it may write to."""
+        return self.programs.command("baresip", "-4", "-f", str(folder.resolve()), visible=[folder])
+
+    def version(self) -> str:
+        """Its version number, `unknown` when it does not say."""
+        done = subprocess.run(self.programs.command("baresip", "-h"), capture_output=True, text=True, timeout=10, check=False)
+        words = (done.stdout + done.stderr).split()
+        return words[1].removeprefix("v") if words[:1] == ["baresip"] and len(words) > 1 else "unknown"
 
 
-def find_program(roots: Sequence[Path] = (Path("/"),)) -> PhoneProgram:
-    """The first baresip found in `roots`.
-
-    A program of a root other than `/` is started through that root's own dynamic loader, which needs neither
-    privileges nor a changed root, so that it reads and writes the host's files.
+def find_program(programs: Programs) -> PhoneProgram:
+    """baresip with the modules that test calls need.
 
     Raises:
-        PhoneProgramError: there is none with the modules that test calls need.
+        PhoneProgramError: it is not installed, or lacks modules.
     """
-    for root in roots:
-        program = root / "usr/bin/baresip"
-        if not program.exists():
-            continue
-        for pattern in _HOST_MODULES:
-            for modules in sorted(root.glob(pattern)):
-                if all((modules / name).exists() for name in _NEEDED):
-                    return PhoneProgram(_command(root, program), modules)
-    tried = ", ".join(str(root / "usr/bin/baresip") for root in roots)
-    raise PhoneProgramError(f"baresip is missing or lacks modules; looked for {tried}", hint="make setup")
-
-
-def _command(root: Path, program: Path) -> tuple[str, ...]:
-    if root == Path("/"):
-        return (str(program),)
-    loaders = [*root.glob("lib64/ld-linux-*.so.*"), *root.glob("usr/lib64/ld-linux-*.so.*"), *root.glob("usr/lib/*/ld-linux-*.so.*")]
-    libraries = sorted(root.glob("usr/lib/*-linux-gnu"))
-    if not loaders or not libraries:
-        raise PhoneProgramError(f"{root} has no dynamic loader for {program}")
-    return (str(loaders[0]), "--library-path", ":".join(str(folder) for folder in libraries), str(program))
-
-
-def version(program: PhoneProgram) -> str:
-    """Its version number, `unknown` when it does not say."""
-    if shutil.which(program.command[0]) is None:
-        return "unknown"
-    done = subprocess.run([*program.command, "-h"], capture_output=True, text=True, timeout=10, check=False)
-    words = (done.stdout + done.stderr).split()
-    return words[1].removeprefix("v") if words[:1] == ["baresip"] and len(words) > 1 else "unknown"
+    try:
+        programs.command("baresip")
+    except NotInstalled as error:
+        raise PhoneProgramError(error.message, hint="make setup") from error
+    top = programs.path("/")
+    for pattern in _MODULE_FOLDERS:
+        for modules in sorted(top.glob(pattern)):
+            if all((modules / name).exists() for name in _MODULES):
+                return PhoneProgram(programs, Path("/") / modules.relative_to(top))
+    raise PhoneProgramError(f"baresip has no folder with the modules {', '.join(_MODULES)} in {top}", hint="make setup")

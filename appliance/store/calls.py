@@ -13,7 +13,6 @@ import asyncio
 import contextlib
 import enum
 import logging
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -21,7 +20,7 @@ from pathlib import Path
 
 import msgspec
 from sqlalchemy import URL
-from sqlalchemy.exc import DataError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from appliance.config.load import LoadedConfig
 from appliance.interpreter.events import Event
@@ -42,9 +41,6 @@ _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
 
-_NEVER = (IntegrityError, DataError, UnicodeError, ValueError, TypeError, OverflowError)
-"""What an event that no database will take raises; everything else may pass."""
-
 
 class Durability(enum.Enum):
     """Where an event is once `record` returns; all but the last two survive a crash of the process and a power cut."""
@@ -56,11 +52,15 @@ class Durability(enum.Enum):
     MEMORY = "memory"
     """Neither the database nor the disk takes it; it is tried again until the process ends."""
     LOST = "rejected"
-    """The database can never take it; its text is in the spool folder's `.rejected` file."""
+    """No database can take it, its text is in the log or the spool folder's `.rejected` file; or too many waited before it."""
 
 
 class Unavailable(Exception):
-    """The database cannot be written now."""
+    """The database cannot be written now; it may later."""
+
+
+class Unstorable(Exception):
+    """No database will ever take one of the events."""
 
 
 _Waiting = tuple[Event, "asyncio.Future[Durability] | None"]
@@ -124,16 +124,13 @@ class CallStore:
 
     async def record(self, event: Event) -> Durability:
         """Write one event and wait until it is safe; never raises."""
-        if not is_kept(event):
-            return Durability.NOT_KEPT
         future: asyncio.Future[Durability] = asyncio.get_running_loop().create_future()
         self._enqueue(event, future)
         return await asyncio.shield(future)
 
     def submit(self, event: Event) -> None:
         """Write one event in its turn, without waiting."""
-        if is_kept(event):
-            self._enqueue(event, None)
+        self._enqueue(event, None)
 
     async def aclose(self) -> None:
         """Write what waits, to the spool if need be, and let go of the database."""
@@ -144,13 +141,21 @@ class CallStore:
             if not done:
                 self._writer.cancel()
             await asyncio.gather(self._writer, return_exceptions=True)
-        if self._memory:
+        if self._memory and await self._put_aside([]) is Durability.MEMORY:
             _log.error("events of calls are lost: neither database nor disk took them", extra={"events": len(self._memory)})
             metrics.STORE_EVENTS.labels("dropped").inc(len(self._memory))
         await self._engine.dispose()
         self._spool.close()
 
     def _enqueue(self, event: Event, future: asyncio.Future[Durability] | None) -> None:
+        if not is_kept(event):
+            return _answer(future, Durability.NOT_KEPT)
+        try:
+            _decode(_encode(event))  # a value of a wrong type would otherwise be found by the spool, too late to say where it came from
+        except (TypeError, ValueError) as error:
+            _log.error("an event of a call is not valid", extra={"reason": str(error), "event": repr(event)})
+            metrics.STORE_EVENTS.labels("rejected").inc()
+            return _answer(future, Durability.LOST)
         if len(self._queue) >= QUEUE_EVENTS:
             _, oldest = self._queue.popleft()
             metrics.STORE_EVENTS.labels("dropped").inc()
@@ -237,33 +242,44 @@ class CallStore:
         started = time.monotonic()
         rejected: set[int] = set()
         try:
-            if not self._migrated:
-                await migrate(self._engine)
-                self._migrated = True
-            try:
-                await self._transaction(events)
-            except _NEVER:
-                for number, event in enumerate(events):
-                    try:
-                        await self._transaction([event])
-                    except _NEVER as error:
-                        rejected.add(number)
-                        await self._reject(msgspec.json.encode(repr(event).encode("ascii", "backslashreplace").decode()), str(error))
-        except (SQLAlchemyError, sqlite3.Error, OSError) as error:
-            raise Unavailable(str(error)) from error
+            await self._transaction(events)
+        except Unstorable:
+            for number, event in enumerate(events):
+                try:
+                    await self._transaction([event])
+                except Unstorable as error:
+                    rejected.add(number)
+                    await self._reject(_encode(event), str(error))
         self._set_up(True)
         if events:
             metrics.STORE_COMMIT.observe(time.monotonic() - started)
         return rejected
 
     async def _transaction(self, events: Sequence[Event]) -> None:
-        if not events:
-            return
+        """All of `events` or none.
+
+        Raises:
+            Unavailable, Unstorable
+        """
         dialect = self._engine.dialect.name
-        async with self._engine.begin() as connection:
-            for event in events:
-                for statement in statements(event, dialect=dialect, node=self._node):
-                    await connection.execute(statement)
+        try:
+            prepared = [statement for event in events for statement in statements(event, dialect=dialect, node=self._node)]
+        except (ValueError, OverflowError, OSError) as error:  # a moment outside of the calendar
+            raise Unstorable(str(error)) from error
+        try:
+            if not self._migrated:
+                await migrate(self._engine)
+                self._migrated = True
+            if prepared:
+                async with self._engine.begin() as connection:
+                    for statement in prepared:
+                        await connection.execute(statement)
+        except StatementError as error:
+            if isinstance(error, (IntegrityError, DataError)) or not isinstance(error, DBAPIError):
+                raise Unstorable(str(error)) from error
+            raise Unavailable(str(error)) from error
+        except Exception as error:  # driver, disk, migration tool: whatever it is, the events must reach the spool
+            raise Unavailable(str(error)) from error
 
     async def _reject(self, text: bytes, reason: str) -> None:
         _log.error("an event of a call cannot be stored", extra={"reason": reason})

@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from appliance.store.errors import StoreError
 
-LOCK_WAIT_S = 2.0
+LOCK_WAIT_S = 1.0
 """How long a write waits for another process that holds the SQLite database before it goes to the spool."""
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}

@@ -158,7 +158,7 @@ def _value_faults(cells: dict[str, str]) -> Iterator[str]:
             yield f"{code}: more than {LONGEST_VALUE} words"
         if numbers[code] != numbers["hinglish"]:
             yield f"{code}: numbers {numbers[code]}, hinglish has {numbers['hinglish']}"
-        yield from _writing_faults(re.sub(r"[0-9]", "", cells[code]).strip() or "x", code, "")
+        yield from _writing_faults(re.sub(r"[0-9]", "x", cells[code]), code, "")
 
 
 def _writing_faults(text: str, code: str, marks: str) -> Iterator[str]:

@@ -22,6 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from appliance.training import corpus, phrasebook, recogniser_score, recordings
+from appliance.training.cores import Cores
 from appliance.training.recogniser_augment import Noises
 from appliance.training.recogniser_batches import Batch, Loader, groups
 from appliance.training.recogniser_model import Recogniser, Shape
@@ -138,7 +139,8 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool) -> None:
+def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, threads: int) -> None:
+    cores = Cores()
     model = Recogniser(shape)
     optimisers = Optimisers(model)
     checkpoint = folder / "checkpoint.pt"
@@ -172,8 +174,9 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool) 
         now = time.monotonic()
         elapsed, last = elapsed + min(now - last, LONGEST_STEP_SECONDS), now
         if step % 50 == 0:
+            torch.set_num_threads(cores.free(threads))
             speed = clips / (elapsed - shown)
-            say(f"{100 * progress:5.1f} %  step {step}  token {told_sum / 50:.3f}  character {spelled_sum / 50:.3f}  {speed:.1f} clips/s  augmentation {augmentation(progress):.2f}")
+            say(f"{100 * progress:5.1f} %  step {step}  token {told_sum / 50:.3f}  character {spelled_sum / 50:.3f}  {speed:.1f} clips/s  {torch.get_num_threads()} threads")
             told_sum, spelled_sum, clips, shown = 0.0, 0.0, 0, elapsed
         if elapsed - saved > CHECKPOINT_SECONDS:
             save(checkpoint, model, optimisers, elapsed, step)
@@ -203,7 +206,7 @@ def main() -> None:
     options.folder.mkdir(parents=True, exist_ok=True)
     data = prepare(options.folder, options.phrasebook, options.clips)
     shape = Shape(vocabulary=data.vocabulary.size, characters=len(data.characters), width=options.width)
-    train(options.folder, data, options.minutes, shape, options.resume)
+    train(options.folder, data, options.minutes, shape, options.resume, options.threads)
 
 
 if __name__ == "__main__":
