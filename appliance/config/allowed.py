@@ -26,7 +26,7 @@ def _describe(info: inspect.Type) -> str:
         case inspect.StrType(pattern=None):
             return "text in quotes"
         case inspect.StrType(pattern=pattern):
-            return f"text in quotes that matches {pattern}"
+            return f"text in quotes that matches `{pattern}`"
         case inspect.LiteralType(values=values):
             return "one of " + ", ".join(f'"{value}"' for value in values)
         case inspect.ListType(item_type=inspect.StructType()):

@@ -72,8 +72,6 @@ class _Scanner:
             self.array_lengths[path] = number + 1
             self.lines.setdefault(path, line)
             path += (number,)
-        else:
-            path = self._inside(path)
         self._remember(path, line)
         return path
 

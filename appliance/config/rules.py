@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+from appliance.config.keylines import KeyPath
 from appliance.config.schema import CallerLanguage, Config
 from appliance.config.shape import Problem, written
 
@@ -49,14 +50,19 @@ def _ports(config: Config) -> Iterator[Problem]:
         )
     last_worker = gateway.port + gateway.workers - 1
     if last_worker > 65_535:
-        yield Problem(("gateway", "port"), f"{gateway.workers} workers from port {gateway.port} on need ports up to {last_worker}; allowed: up to 65535")
+        yield Problem(
+            ("gateway", "port"),
+            f"{gateway.workers} workers from port {gateway.port} on need ports up to {last_worker}; allowed: up to 65535",
+        )
 
     taken: dict[int, str] = {}
     listeners = [(("telephony", "sip_port"), telephony.sip_port, "")]
     if telephony.tls_port:
         listeners.append((("telephony", "tls_port"), telephony.tls_port, ""))
     listeners.append((("telephony", "http_port"), telephony.http_port, ""))
-    listeners += [(("gateway", "port"), gateway.port + number, f" (worker {number + 1})" if number else "") for number in range(gateway.workers)]
+    listeners += [
+        (("gateway", "port"), gateway.port + number, f" (worker {number + 1})" if number else "") for number in range(gateway.workers)
+    ]
     match = _LOOPBACK_URL_PORT.match(config.redis.url)
     if match:
         listeners.append((("redis", "url"), int(match.group(1) or _REDIS_DEFAULT_PORT), ""))
@@ -83,7 +89,9 @@ def _names(config: Config) -> Iterator[Problem]:
         for number, item in enumerate(getattr(config.telephony, kind)):
             path = ("telephony", kind, number, "name")
             if item.name in taken:
-                yield Problem(path, f"{item.name!r} is already the name of {taken[item.name]}; allowed: a name that no trunk and no agent has")
+                yield Problem(
+                    path, f"{item.name!r} is already the name of {taken[item.name]}; allowed: a name that no trunk and no agent has"
+                )
             else:
                 taken[item.name] = written(path[:3])
 
@@ -101,7 +109,7 @@ def _trunks(config: Config) -> Iterator[Problem]:
             yield Problem(path, f'"{trunk.address}" would let anybody place calls; allowed: the addresses of the trunk provider')
             continue
         for name, other in seen:
-            if network.version == other.version and network.overlaps(other):  # type: ignore[arg-type]
+            if network.version == other.version and network.overlaps(other):
                 yield Problem(path, f'"{trunk.address}" overlaps with trunk {name!r}; allowed: addresses that belong to one trunk only')
         seen.append((trunk.name, network))
     try:
@@ -111,7 +119,10 @@ def _trunks(config: Config) -> Iterator[Problem]:
 
 
 def _secrets(config: Config) -> Iterator[Problem]:
-    values = [(("gateway", "ari_password"), config.gateway.ari_password), (("identify", "hash_key"), config.identify.hash_key)]
+    values: list[tuple[KeyPath, str]] = [
+        (("gateway", "ari_password"), config.gateway.ari_password),
+        (("identify", "hash_key"), config.identify.hash_key),
+    ]
     values += [(("telephony", "agents", number, "password"), agent.password) for number, agent in enumerate(config.telephony.agents)]
     for path, value in values:
         if value.startswith("file:"):
@@ -144,7 +155,9 @@ def _places(config: Config, folder: Path) -> Iterator[Problem]:
             ("store", "database"), f'"{config.store.database}" is not allowed; allowed: "sqlite:///PATH" or "postgresql://USER@HOST/NAME"'
         )
     if not re.match(r"(rediss?://|unix://).", config.redis.url):
-        yield Problem(("redis", "url"), f'"{config.redis.url}" is not allowed; allowed: "redis://HOST:PORT/N", "rediss://..." or "unix://PATH"')
+        yield Problem(
+            ("redis", "url"), f'"{config.redis.url}" is not allowed; allowed: "redis://HOST:PORT/N", "rediss://..." or "unix://PATH"'
+        )
     if config.tts.engine == "vits-onnx" and not config.tts.model:
         yield Problem(("tts", "model"), 'the engine "vits-onnx" needs the folder of its voices')
 

@@ -20,7 +20,7 @@ class _Section(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=
     pass
 
 
-class Node(_Section):
+class Node(_Section, frozen=True):
     name: str = "node1"
     """Name of this node in logs, metrics and the cluster."""
     state_dir: str = "state"
@@ -29,20 +29,20 @@ class Node(_Section):
     """Unix sockets and pid files; its path must stay short (108 bytes with the socket's name)."""
 
 
-class TrunkAddress(_Section):
+class TrunkAddress(_Section, frozen=True):
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     address: str
     """IP address or network (`10.1.2.0/28`) whose SIP requests belong to this trunk."""
 
 
-class AgentAccount(_Section):
+class AgentAccount(_Section, frozen=True):
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     """SIP user name."""
     password: str
     """SIP password, or `file:NAME` for a systemd credential or a file in `state_dir`."""
 
 
-class Telephony(_Section):
+class Telephony(_Section, frozen=True):
     bind: str = "0.0.0.0"
     """Address of the SIP sockets."""
     sip_port: Port = 5060
@@ -61,7 +61,7 @@ class Telephony(_Section):
     """How long the queue looks for an agent before the caller is told that nobody is free."""
 
 
-class Gateway(_Section):
+class Gateway(_Section, frozen=True):
     host: str = "127.0.0.1"
     port: Port = 8080
     """Worker N listens on `port` + N - 1."""
@@ -73,12 +73,12 @@ class Gateway(_Section):
     """Shared by Asterisk and the gateway; made at the first start when the file is missing."""
 
 
-class Models(_Section):
+class Models(_Section, frozen=True):
     folder: str = "models"
     """Where the model folders named below are."""
 
 
-class SttServer(_Section):
+class SttServer(_Section, frozen=True):
     engine: Literal["whisper-short", "faster-whisper", "stub"] = "whisper-short"
     """`whisper-short`: CTranslate2 on the audio's own length; `faster-whisper`: 30 s windows, for checkpoints trained so."""
     model: str = "starter/stt"
@@ -93,7 +93,7 @@ class SttServer(_Section):
     max_queue: Annotated[int, Meta(ge=1)] = 256
 
 
-class MtServer(_Section):
+class MtServer(_Section, frozen=True):
     engine: Literal["ctranslate2", "stub"] = "ctranslate2"
     model: str = "starter/mt"
     device: Literal["cpu", "cuda", "auto"] = "cpu"
@@ -105,7 +105,7 @@ class MtServer(_Section):
     max_queue: Annotated[int, Meta(ge=1)] = 256
 
 
-class TtsServer(_Section):
+class TtsServer(_Section, frozen=True):
     engine: Literal["espeak-ng", "vits-onnx", "stub"] = "espeak-ng"
     model: str = ""
     """Folder of the voice; espeak-ng needs none."""
@@ -119,7 +119,7 @@ class TtsServer(_Section):
     max_queue: Annotated[int, Meta(ge=1)] = 256
 
 
-class Listen(_Section):
+class Listen(_Section, frozen=True):
     speech_probability: Annotated[float, Meta(gt=0, lt=1)] = 0.5
     """Voice activity above this is speech."""
     endpoint_min_s: Seconds = 0.35
@@ -133,31 +133,31 @@ class Listen(_Section):
     preroll_s: Seconds = 0.2
 
 
-class Recognise(_Section):
+class Recognise(_Section, frozen=True):
     partial_every_s: Seconds = 0.4
     min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.35
     """Below it the speaker is asked to say it again."""
     timeout_s: Seconds = 4.0
 
 
-class Translate(_Section):
+class Translate(_Section, frozen=True):
     timeout_s: Seconds = 3.0
     min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.3
     policy: Literal["interpret", "direct"] = "interpret"
     """`direct`: a caller who speaks Hindi is bridged to the agent without interpretation."""
 
 
-class Speak(_Section):
+class Speak(_Section, frozen=True):
     timeout_s: Seconds = 3.0
 
 
-class Play(_Section):
+class Play(_Section, frozen=True):
     original_voice: bool = True
     """Whether the speaker's own voice is heard quietly underneath."""
     original_voice_db: Annotated[float, Meta(ge=-60, le=0)] = -20.0
 
 
-class Identify(_Section):
+class Identify(_Section, frozen=True):
     default: CallerLanguage = "hi"
     """Taken when nothing else decides; also the language of the greeting to an unknown caller."""
     decide_s: Seconds = 8.0
@@ -167,20 +167,20 @@ class Identify(_Section):
     hash_key: str = "file:caller-hash-key"
 
 
-class Redis(_Section):
+class Redis(_Section, frozen=True):
     url: str = "redis://127.0.0.1:6379/0"
 
 
-class Store(_Section):
+class Store(_Section, frozen=True):
     database: str = "sqlite:///state/setu.sqlite"
     """SQLAlchemy URL; relative SQLite paths are relative to this file."""
 
 
-class Telemetry(_Section):
+class Telemetry(_Section, frozen=True):
     log_level: Literal["debug", "info", "warning", "error"] = "info"
 
 
-class Config(_Section):
+class Config(_Section, frozen=True):
     node: Node = field(default_factory=Node)
     telephony: Telephony = field(default_factory=Telephony)
     gateway: Gateway = field(default_factory=Gateway)

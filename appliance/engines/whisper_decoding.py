@@ -62,14 +62,13 @@ class WhisperDecoder:
         return [self._recognition(result, code, item) for result, code, item in zip(results, languages, scores, strict=True)]
 
     def _recognition(self, result: Any, language: str, scores: dict[str, float]) -> Recognition:
-        ids = [number for number in result.sequences_ids[0] if number < self._end]
-        # CTranslate2 divides the sum of log-probabilities by the tokens without the end token.
-        total = result.scores[0] * max(1, len(result.sequences_ids[0]))
+        written = result.sequences_ids[0]
+        length = len(written)
         return Recognition(
-            text=self._tokenizer.decode(ids).strip(),
+            text=self._tokenizer.decode([number for number in written if number < self._end]).strip(),
             language=language,
             language_scores=scores,
-            avg_logprob=total / (len(ids) + 1),
+            avg_logprob=result.scores[0] * length / (length + 1),  # CTranslate2 leaves the end token out of its mean
             no_speech_prob=result.no_speech_prob,
         )
 

@@ -1,12 +1,14 @@
 """What model servers are asked and what they answer. HTTP over a Unix socket; JSON but for audio, which is raw PCM.
 
-    POST /v1/transcribe?language=ta&languages=ta,te&partial=1   body: s16le mono 16 kHz      -> Transcript
+    POST /v1/transcribe?language=ta&languages=ta,te&partial=1&stream=ID   body: s16le mono 16 kHz   -> Transcript
     POST /v1/identify    TextQuery                                                          -> LanguageScores
     POST /v1/translate   TranslationRequest                                                 -> Translation
     POST /v1/speak       SpeechRequest         -> s16le mono, rate in the header X-Sample-Rate, X-Engine
     GET  /health         -> Health, status 503 until a warm-up request has been answered
     GET  /metrics        -> Prometheus text
 
+A newer request with the same `stream` replaces a partial one that still waits. The header X-Timeout-S says how long the sender
+waits: a request that could not be computed by then is not computed at all.
 An error is JSON too: `Problem`, with status 400 (the request is wrong), 429 (the queue is full) or 503 (the engine cannot answer).
 """
 
@@ -82,6 +84,8 @@ class Health(msgspec.Struct, frozen=True):
     engine: str
     languages: list[str]
     detail: str = ""
+    model: str = ""
+    """Name of the model in the configuration; empty when the engine needs none."""
 
 
 class Problem(msgspec.Struct, frozen=True):

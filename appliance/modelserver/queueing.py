@@ -76,10 +76,11 @@ class BatchQueue(Generic[Ticket]):
         late = [Lost(item.ticket, "too-late") for item in (*self._urgent, *self._others) if item.deadline <= now]
         self._urgent = [item for item in self._urgent if item.deadline > now]
         self._others = [item for item in self._others if item.deadline > now]
-        batch = self._next()[: self._max_batch]
-        self._urgent = [item for item in self._urgent if item not in batch]
-        self._others = [item for item in self._others if item not in batch]
-        return batch, late
+        urgent = self._urgent[: self._max_batch]
+        room = self._max_batch - len(urgent) if self._mixed or not urgent else 0
+        others = self._others[:room]
+        del self._urgent[: len(urgent)], self._others[: len(others)]
+        return [*urgent, *others], late
 
     def drain(self) -> list[Waiting[Ticket]]:
         """Everything that waits, taken out."""

@@ -171,7 +171,7 @@ class Phone:
         """A running telephone, registered when it is to register; quits at the end of the block.
 
         Args:
-            folder: empty or new; gets configuration, log (`baresip.log`) and recordings.
+            folder: empty or new, in a folder of `program.work_folder()`; gets configuration, log (`baresip.log`) and recordings.
 
         Raises:
             PhoneError: it does not start or is not let in.
@@ -337,7 +337,9 @@ def samples_with_tail(samples: wav.Samples) -> wav.Samples:
 
 
 def _write_configuration(folder: Path, program: PhoneProgram, account: PhoneAccount, sip_port: int, control_port: int) -> None:
-    config = _CONFIG.format(address=account.address, sip_port=sip_port, control_port=control_port, modules=program.modules, folder=folder.resolve())
+    config = _CONFIG.format(
+        address=account.address, sip_port=sip_port, control_port=control_port, modules=program.modules, folder=folder.resolve()
+    )
     parameters = [f"audio_codecs={account.codec}", f"regint={600 if account.registers else 0}", "ptime=20"]
     if account.password:
         parameters.append(f"auth_pass={account.password}")

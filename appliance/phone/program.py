@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +24,7 @@ class PhoneProgram:
 
     def command(self, folder: Path) -> list[str]:
         """What starts it with the configuration in `folder`, which it may write to."""
-        return self.programs.command("baresip", "-4", "-f", str(folder.resolve()), visible=[folder])
+        return self.programs.command("baresip", "-4", "-f", str(folder.resolve()), visible=[folder.parent.parent])
 
     def version(self) -> str:
         """Its version number, `unknown` when it does not say."""
@@ -47,3 +49,13 @@ def find_program(programs: Programs) -> PhoneProgram:
             if all((modules / name).exists() for name in _MODULES):
                 return PhoneProgram(programs, Path("/") / modules.relative_to(top))
     raise PhoneProgramError(f"baresip has no folder with the modules {', '.join(_MODULES)} in {top}", hint="make setup")
+
+
+def work_folder() -> Path:
+    """A new folder for the telephones of one call, in a place with a short name: baresip cuts names of recordings at 127 bytes.
+
+    They all lie in one folder, since each folder a program inside the Debian root is shown leaves an empty one there.
+    """
+    parent = Path(tempfile.gettempdir()).resolve() / f"setu-phones-{os.getuid()}"
+    parent.mkdir(mode=0o700, exist_ok=True)
+    return Path(tempfile.mkdtemp(dir=parent))

@@ -43,7 +43,8 @@ def levels(samples: Samples, rate: int) -> Levels:
     size = round(FRAME_S * rate)
     count = len(samples) // size
     frames = samples[: count * size].astype(np.float64).reshape(count, size)
-    return 10 * np.log10(np.mean(np.square(frames), axis=1) / 32768.0**2 + 1e-12)
+    power: Levels = np.mean(np.square(frames), axis=1) / 32768.0**2
+    return np.asarray(10 * np.log10(power + 1e-12), np.float64)
 
 
 def loudness(level: Levels) -> float:
@@ -69,7 +70,9 @@ def sound_onset(samples: Samples, rate: int, from_s: float = 0.0, threshold_dbfs
     return _onset(levels(samples, rate) > threshold_dbfs, from_s)
 
 
-def translation_onset(heard: Samples, rate: int, *, from_s: float, until_s: float, original_start_s: float, original_end_s: float) -> float | None:
+def translation_onset(
+    heard: Samples, rate: int, *, from_s: float, until_s: float, original_start_s: float, original_end_s: float
+) -> float | None:
     """First translated audio between `from_s` and `until_s` in what the listener heard; None when there is none.
 
     Args:
@@ -88,7 +91,9 @@ def translation_onset(heard: Samples, rate: int, *, from_s: float, until_s: floa
     alone = np.full(len(level), max(SILENCE_DBFS, loud - SPEECH_BELOW_LOUD_DB))
     beneath = (index >= original_start_s - 0.05) & (index < original_end_s + ORIGINAL_TAIL_S)
     if quiet > SILENCE_DBFS:
-        alone[beneath] = np.maximum(alone[beneath], min(quiet + ORIGINAL_MARGIN_DB, loud - 3))
+        # Where nothing is much louder than the original there is nothing but the original.
+        above = min(ORIGINAL_MARGIN_DB, loud - quiet - 3) if loud > quiet + 6 else ORIGINAL_MARGIN_DB
+        alone[beneath] = np.maximum(alone[beneath], quiet + above)
     return _onset((level > alone) & inside, from_s)
 
 

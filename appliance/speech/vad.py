@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import onnx
-import onnxruntime
+import onnxruntime  # type: ignore[import-untyped]
 
 from appliance.errors import ApplianceError
 
@@ -25,7 +25,9 @@ _CONTEXT = 64
 """Samples of the window before that the graph wants in front of each window."""
 _STATE = 128
 _QUIET = 24
-"""Peak (of 32768, -62 dBFS) below which a window is not worth a run: line noise and muted phones, 20 dB under the faintest speech."""
+"""Peak (of 32768, -62 dBFS) below which a window holds no speech: 20 dB under the faintest. Muted phones and clean lines send such."""
+_ASLEEP_WINDOWS = 16
+"""So many quiet windows in a row (0.5 s) and a stream needs no run until it is heard again; stops inside words are far shorter."""
 
 Samples = npt.NDArray[np.int16]
 
@@ -59,7 +61,8 @@ def _for_many_streams(path: Path) -> bytes:
         sizes = item.type.tensor_type.shape.dim
         sizes[1 if len(sizes) == 3 else 0].dim_param = "streams"
     del model.graph.value_info[:]
-    return model.SerializeToString()
+    turned_model: bytes = model.SerializeToString()
+    return turned_model
 
 
 class VoiceActivity:
@@ -79,6 +82,7 @@ class VoiceActivity:
         self._hidden = np.zeros((1, 0, _STATE), np.float32)
         self._cell = np.zeros((1, 0, _STATE), np.float32)
         self._context = np.zeros((0, _CONTEXT), np.float32)
+        self._quiet = np.zeros(0, np.int32)  # quiet windows in a row
 
     def open(self) -> int:
         """A new stream; give it back with `close`."""
@@ -88,11 +92,13 @@ class VoiceActivity:
             self._hidden = np.concatenate((self._hidden, np.zeros((1, more, _STATE), np.float32)), axis=1)
             self._cell = np.concatenate((self._cell, np.zeros((1, more, _STATE), np.float32)), axis=1)
             self._context = np.concatenate((self._context, np.zeros((more, _CONTEXT), np.float32)))
+            self._quiet = np.concatenate((self._quiet, np.zeros(more, np.int32)))
             self._free = list(range(used + more - 1, used - 1, -1))
         stream = self._free.pop()
         self._hidden[0, stream] = 0
         self._cell[0, stream] = 0
         self._context[stream] = 0
+        self._quiet[stream] = 0
         return stream
 
     def close(self, stream: int) -> None:
@@ -106,20 +112,19 @@ class VoiceActivity:
             windows: one array of 512 samples (16 kHz) for each stream.
 
         Returns:
-            float32, one value for each stream. Windows near digital silence are 0 and leave the stream's state as it was.
+            float32, one value for each stream. In the middle of long silence it is 0 without a run.
         """
         pcm = np.stack(windows)
-        result = np.zeros(len(streams), np.float32)
         index = np.asarray(streams)
-        loud = np.flatnonzero((pcm.max(axis=1) >= _QUIET) | (pcm.min(axis=1) <= -_QUIET))
+        quiet = (pcm.max(axis=1) < _QUIET) & (pcm.min(axis=1) > -_QUIET)
+        self._quiet[index] = np.where(quiet, self._quiet[index] + 1, 0)
+        awake = np.flatnonzero(self._quiet[index] < _ASLEEP_WINDOWS)
         scaled = pcm.astype(np.float32) * np.float32(1 / 32768)
-        if len(loud):
-            active = index[loud]
-            batch = np.concatenate((self._context[active], scaled[loud]), axis=1)
+        result = np.zeros(len(streams), np.float32)
+        if len(awake):
+            active = index[awake]
+            batch = np.concatenate((self._context[active], scaled[awake]), axis=1)
             state = {"input": batch, "h": self._hidden[:, active], "c": self._cell[:, active]}
-            probabilities, hidden, cell = self._session.run(None, state)
-            self._hidden[:, active] = hidden
-            self._cell[:, active] = cell
-            result[loud] = probabilities
+            result[awake], self._hidden[:, active], self._cell[:, active] = self._session.run(None, state)
         self._context[index] = scaled[:, -_CONTEXT:]
         return result

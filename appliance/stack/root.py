@@ -23,7 +23,8 @@ SUITE = "forky"
 RECIPE = "1"
 """Goes into the name of the root: raise it when the steps below change what comes out."""
 PACKAGES = ("asterisk", "asterisk-modules", "redis-server", "baresip-core", "sip-tester")
-HOST_TOOLS = {"debootstrap": "debootstrap", "unshare": "util-linux"}
+HOST_TOOLS = {"debootstrap": "debootstrap"}
+KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 CA_FOLDER = Path("/usr/local/share/ca-certificates")
 DOWNLOAD_TRIES = 3
 Progress = Callable[[str], None]

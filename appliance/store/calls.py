@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import msgspec
 from sqlalchemy import URL
@@ -100,7 +101,7 @@ class CallStore:
         url = database_url(loaded.config.store.database, loaded.folder)
         return cls(url, loaded.state_dir / "spool", process, node=loaded.config.node.name)
 
-    async def __aenter__(self) -> CallStore:
+    async def __aenter__(self) -> Self:
         await self.open()
         return self
 

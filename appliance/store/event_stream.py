@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import logging
 from collections import deque
 from collections.abc import AsyncIterator
+from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
@@ -47,7 +49,7 @@ class EventStream:
         self._closing = False
         self._publisher: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> EventStream:
+    async def __aenter__(self) -> Self:
         self.start()
         return self
 
@@ -86,7 +88,7 @@ class EventStream:
             self._wake.clear()
             while self._queue:
                 batch = [self._queue.popleft() for _ in range(min(BATCH_EVENTS, len(self._queue)))]
-                if await self._link.attempt("publish-events", lambda redis, batch=batch: _add(redis, batch), False):
+                if await self._link.attempt("publish-events", functools.partial(_add, batch=batch), False):
                     continue
                 room = QUEUE_EVENTS - len(self._queue)
                 metrics.STREAM_DROPPED.inc(max(0, len(batch) - room))
@@ -101,9 +103,9 @@ class EventStream:
             while True:
                 try:
                     if last_id == NOW:
-                        newest = await redis.xrevrange(STREAM, count=1)
+                        newest: Any = await redis.xrevrange(STREAM, count=1)
                         last_id = newest[0][0] if newest else BEGINNING
-                    answer = await redis.xread({STREAM: last_id}, count=BATCH_EVENTS, block=int(READ_BLOCK_S * 1000))
+                    answer: Any = await redis.xread({STREAM: last_id}, count=BATCH_EVENTS, block=int(READ_BLOCK_S * 1000))
                 except (RedisError, OSError, TimeoutError) as error:
                     self._link.failed("read-events", error)
                     await asyncio.sleep(REST_S)

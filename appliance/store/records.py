@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from sqlalchemy import Executable, Table, select, update
@@ -33,10 +33,10 @@ FLAG_KEY = "9"
 _REASON_CHARACTERS = 255
 _EMPTY_CALL = {"worker": "", "caller_number": "", "called_number": "", "state": "", "reason": ""}
 
-CALLS = Call.__table__
-UTTERANCES = Utterance.__table__
-VOTES = LanguageVoteRecord.__table__
-FLAGS = Flag.__table__
+CALLS = cast(Table, Call.__table__)
+UTTERANCES = cast(Table, Utterance.__table__)
+VOTES = cast(Table, LanguageVoteRecord.__table__)
+FLAGS = cast(Table, Flag.__table__)
 
 
 def is_kept(event: Event) -> bool:

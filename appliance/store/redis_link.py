@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
@@ -51,7 +51,7 @@ class RedisLink:
         """Whether the last operation was answered."""
         return bool(self._up)
 
-    async def attempt(self, name: str, operation: Callable[[Redis], Awaitable[T]], default: T) -> T:
+    async def attempt(self, name: str, operation: Callable[[Redis], Awaitable[Any]], default: T) -> T:
         """The result of `operation`, or `default` when Redis does not answer.
 
         Args:
@@ -61,7 +61,7 @@ class RedisLink:
             metrics.REDIS_ERRORS.labels(name).inc()
             return default
         try:
-            result = await operation(self.redis)
+            result: T = await operation(self.redis)
         except (RedisError, OSError, TimeoutError) as error:
             self.failed(name, error)
             return default
@@ -74,7 +74,9 @@ class RedisLink:
         metrics.REDIS_UP.set(0)
         self._rest_until = time.monotonic() + REST_S
         if self._up is not False:
-            _log.warning("Redis does not answer, going on without it", extra={"operation": name, "reason": str(error) or type(error).__name__})
+            _log.warning(
+                "Redis does not answer, going on without it", extra={"operation": name, "reason": str(error) or type(error).__name__}
+            )
         self._up = False
 
     def answered(self) -> None:

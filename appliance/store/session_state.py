@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
+from typing import Any, Self
 
 import msgspec
 from redis.asyncio import Redis
@@ -51,7 +52,7 @@ class SessionStates:
         self._ended: set[str] = set()
         self._heart: asyncio.Task[None] | None = None
 
-    async def __aenter__(self) -> SessionStates:
+    async def __aenter__(self) -> Self:
         self.start()
         return self
 
@@ -81,7 +82,8 @@ class SessionStates:
 
     async def get(self, call_id: str) -> Session | None:
         """A call in progress, of whichever worker; None when there is none or Redis is away."""
-        found = await self._link.attempt("read-session", lambda redis: _read(redis, [call_id]), [])
+        nothing: list[Session] = []
+        found = await self._link.attempt("read-session", lambda redis: _read(redis, [call_id]), nothing)
         return found[0] if found else None
 
     async def live(self) -> list[Session]:
@@ -89,9 +91,11 @@ class SessionStates:
 
         async def read(redis: Redis) -> list[Session]:
             await redis.zremrangebyscore(LIVE, 0, time.time() - KEEP_S)
-            return await _read(redis, await redis.zrange(LIVE, 0, -1))
+            call_ids: Any = await redis.zrange(LIVE, 0, -1)
+            return await _read(redis, call_ids)
 
-        return sorted(await self._link.attempt("read-sessions", read, []), key=lambda session: session.started_at)
+        nothing: list[Session] = []
+        return sorted(await self._link.attempt("read-sessions", read, nothing), key=lambda session: session.started_at)
 
     async def _beat(self) -> None:
         while True:
@@ -128,7 +132,7 @@ async def _read(redis: Redis, call_ids: Sequence[str]) -> list[Session]:
     return [_session(fields) for fields in answers if fields]
 
 
-def _fields(session: Session, now: float) -> dict[str, str]:
+def _fields(session: Session, now: float) -> dict[Any, Any]:
     return {
         "call_id": session.call_id,
         "worker": session.worker,

@@ -22,7 +22,7 @@ from prometheus_client import (
 
 from appliance import __version__
 
-disable_created_metrics()
+disable_created_metrics()  # type: ignore[no-untyped-call]
 
 REGISTRY = CollectorRegistry()
 ProcessCollector(registry=REGISTRY)
@@ -48,7 +48,10 @@ CALL_DURATION = Histogram(
 )
 LANGUAGE_DECISIONS = Counter("setu_language_decisions", "Caller languages decided, by what decided", ["language", "how"], registry=REGISTRY)
 LANGUAGE_DECISION_DELAY = Histogram(
-    "setu_language_decision_seconds", "First speech of the caller to the decision", buckets=(0.5, 1, 2, 3, 4, 6, 8, 12, 20, 40), registry=REGISTRY
+    "setu_language_decision_seconds",
+    "First speech of the caller to the decision",
+    buckets=(0.5, 1, 2, 3, 4, 6, 8, 12, 20, 40),
+    registry=REGISTRY,
 )
 KEYS_PRESSED = Counter("setu_keys_pressed", "Keypad digits", ["party", "digit"], registry=REGISTRY)
 
@@ -60,7 +63,9 @@ STAGE_DELAY = Histogram(
 DELAY = Histogram(
     "setu_delay_seconds", "End of speech to the first translated frame sent", ["lane"], buckets=STAGE_BUCKETS_S, registry=REGISTRY
 )
-CONFIDENCE = Histogram("setu_confidence", "Confidence of a recognised and translated segment", ["lane"], buckets=SHARE_BUCKETS, registry=REGISTRY)
+CONFIDENCE = Histogram(
+    "setu_confidence", "Confidence of a recognised and translated segment", ["lane"], buckets=SHARE_BUCKETS, registry=REGISTRY
+)
 FALLBACKS = Counter("setu_fallbacks", "Times a call went on with less than it should have", ["reason"], registry=REGISTRY)
 
 # Media
@@ -87,13 +92,17 @@ ENGINE_READY = Gauge("setu_engine_ready", "1 once the warm-up request was answer
 ENGINE_REQUESTS = Counter("setu_engine_requests", "Requests of a model server, by result", ["kind", "result"], registry=REGISTRY)
 BATCH_SIZE = Histogram("setu_batch_size", "Requests computed together", ["kind"], buckets=BATCH_BUCKETS, registry=REGISTRY)
 BATCH_WAIT = Histogram("setu_batch_wait_seconds", "Wait of a request for its batch", ["kind"], buckets=WAIT_BUCKETS_S, registry=REGISTRY)
-ENGINE_COMPUTE = Histogram("setu_engine_compute_seconds", "Time of a batch in the engine", ["kind"], buckets=STAGE_BUCKETS_S, registry=REGISTRY)
+ENGINE_COMPUTE = Histogram(
+    "setu_engine_compute_seconds", "Time of a batch in the engine", ["kind"], buckets=STAGE_BUCKETS_S, registry=REGISTRY
+)
 ENGINE_QUEUE = Gauge("setu_engine_queue", "Requests waiting", ["kind"], registry=REGISTRY)
 
 # Memory
 REDIS_UP = Gauge("setu_redis_up", "1 while Redis answers", registry=REGISTRY)
 REDIS_ERRORS = Counter("setu_redis_errors", "Redis operations that failed", ["operation"], registry=REGISTRY)
-STREAM_DROPPED = Counter("setu_stream_dropped_events", "Events not published because Redis was away or slow for too long", registry=REGISTRY)
+STREAM_DROPPED = Counter(
+    "setu_stream_dropped_events", "Events not published because Redis was away or slow for too long", registry=REGISTRY
+)
 STORE_UP = Gauge("setu_store_up", "1 while the database takes records", registry=REGISTRY)
 STORE_EVENTS = Counter(
     "setu_store_events",

@@ -125,6 +125,7 @@ class WebSocketMedia:
         """Give up all audio that has not been played yet, here and in Asterisk. Marks in it are never reached."""
         self._out.clear()
         self._frames_out = self._marks_out = 0
+        self._paused = False  # after a flush Asterisk has room, and the command must not wait for MEDIA_XON
         self._command("FLUSH_MEDIA")
 
     async def serve(self) -> None:
@@ -199,10 +200,8 @@ class WebSocketMedia:
 
     def _emit(self, event: MediaEvent) -> None:
         if len(self._in) >= IN_EVENTS:
-            dropped = self._in.popleft()
-            if not isinstance(dropped, AudioReceived):  # never lose what somebody waits for
-                self._in.append(dropped)
-                dropped = self._in.popleft()
+            oldest = next((place for place, waiting in enumerate(self._in) if isinstance(waiting, AudioReceived)), 0)
+            del self._in[oldest]  # audio goes first: somebody may wait for a mark
             self._counted("unread-in", 1)
         self._in.append(event)
         self._in_ready.set()

@@ -2,6 +2,8 @@
 
 `<n1>`, `<n2>`... stand for numbers and ids, `<t1>`, `<t2>`... for terms, each numbered in the order of the source. A
 translator that knows them as single vocabulary entries copies them to where its grammar wants them. Pure functions.
+
+Digit groups with nothing but a space between them (`98765 43210`) are one number.
 """
 
 from __future__ import annotations
@@ -20,7 +22,7 @@ TERM_PLACEHOLDERS: tuple[str, ...] = tuple(f"<t{index}>" for index in range(1, L
 
 _PLACEHOLDER = re.compile(r"<[nt]\d+>")
 _ADDRESS = r"https?://\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
-_NUMBER = r"[A-Za-z]*\d[A-Za-z\d]*(?:[-.,:/][A-Za-z\d]*\d[A-Za-z\d]*)*"
+_NUMBER = r"\d+(?: \d+)+(?![A-Za-z\d])|[A-Za-z]*\d[A-Za-z\d]*(?:[-.,:/][A-Za-z\d]*\d[A-Za-z\d]*)*"
 _WORD = r"\w\u0900-\u0dff"  # \w leaves out the vowel signs of Indian scripts
 _PROTECTED = re.compile(rf"(?P<term>{_PLACEHOLDER.pattern}|{_ADDRESS})|(?P<number>{_NUMBER})")
 _NUMBERS = re.compile(_NUMBER)

@@ -173,7 +173,12 @@ def _writing_faults(text: str, code: str, marks: str) -> Iterator[str]:
         {
             character
             for character in text
-            if not (character == " " or character in marks or (character.isascii() and character.isalpha()) or own.first <= ord(character) <= own.last)
+            if not (
+                character == " "
+                or character in marks
+                or (character.isascii() and character.isalpha())
+                or own.first <= ord(character) <= own.last
+            )
             or character in "\u0964\u0965"
             or (not character.isascii() and character.isdecimal())
         }
@@ -215,10 +220,10 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR")
     faults = check(*parser.parse_args().folders)
     for fault in faults:
-        print(fault)  # noqa: T201
+        print(fault)
     if faults:
         sys.exit(1)
-    print("no fault found")  # noqa: T201
+    print("no fault found")
 
 
 if __name__ == "__main__":

@@ -17,6 +17,8 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -158,6 +160,10 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
         "10 dB": recogniser_score.dev_batches(data.dev, folder / "recordings" / "dev", 24, 10.0),
     }
     say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(data.train.clips)} clips, {data.vocabulary.size} tokens, {len(data.characters)} characters")
+
+    def hear(features: npt.NDArray[np.float32]) -> list[recogniser_score.Heard]:
+        return recogniser_score.recognise(model, data.vocabulary, torch.from_numpy(features))
+
     total, saved, scored, told_sum, spelled_sum, clips, shown = minutes * 60, elapsed, elapsed, 0.0, 0.0, 0, elapsed
     last = time.monotonic()
     for indices in endless(data.train, rng):
@@ -183,12 +189,12 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
             saved = elapsed
         if elapsed - scored > SCORE_SECONDS:
             for name, batches in dev.items():
-                say(f"dev {name}: {recogniser_score.line(recogniser_score.score(model, data.vocabulary, batches))}")
+                say(f"dev {name}: {recogniser_score.line(recogniser_score.score(hear, batches))}")
             scored = elapsed
     save(checkpoint, model, optimisers, elapsed, step)
     save(folder / "final.pt", model, None, elapsed, step)
     for name, batches in dev.items():
-        say(f"final dev {name}: {recogniser_score.line(recogniser_score.score(model, data.vocabulary, batches))}")
+        say(f"final dev {name}: {recogniser_score.line(recogniser_score.score(hear, batches))}")
 
 
 def main() -> None:

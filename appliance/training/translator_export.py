@@ -41,7 +41,7 @@ def export(checkpoint: Path, folder: Path) -> None:
     """Convert `checkpoint`, whose vocabulary lies beside it."""
     vocabulary = checkpoint.parent / "spm.model"
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary))
-    model = new_model(pieces.vocab_size())
+    model: Any = new_model(pieces.vocab_size())
     model.load_state_dict(torch.load(checkpoint, map_location="cpu", weights_only=True)["model"])
     model.eval()
     tokens = [pieces.id_to_piece(index) for index in range(pieces.vocab_size())]
@@ -56,7 +56,7 @@ def main() -> None:
     arguments = parser.parse_args()
     export(arguments.checkpoint, arguments.outdir)
     size = sum(path.stat().st_size for path in arguments.outdir.iterdir())
-    print(f"{arguments.outdir}: {size / 1e6:.1f} MB")  # noqa: T201
+    print(f"{arguments.outdir}: {size / 1e6:.1f} MB")
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from transformers import M2M100Config, M2M100ForConditionalGeneration
 
 from appliance.text.placeholders import NUMBER_PLACEHOLDERS, TERM_PLACEHOLDERS
 from appliance.training.phrasebook import LANGUAGES
-from appliance.training.translator_pairs import OFF_TOPIC, Pair, PairSource
+from appliance.training.translator_pairs import OFF_TOPIC, Pair, PairSource, language_token
 
 BOS, PAD, EOS, UNK = 0, 1, 2, 3
 """Token ids as M2M100 has them."""
@@ -26,10 +26,6 @@ LEARN_FROM = 40_000
 """Pairs the vocabulary is learnt from."""
 SAMPLED = 0.3
 """Share of sources cut into pieces at random instead of the best way, which makes unseen spellings familiar."""
-
-
-def language_token(code: str) -> str:
-    return f"__{code}__"
 
 
 def learn_vocabulary(pairs: PairSource, off_topic: dict[str, list[str]], prefix: Path) -> None:
@@ -82,7 +78,6 @@ def new_model(vocabulary_size: int) -> M2M100ForConditionalGeneration:
             eos_token_id=EOS,
             decoder_start_token_id=EOS,
             scale_embedding=True,
-            attn_implementation="sdpa",
         )
     )
 

@@ -22,9 +22,11 @@ DIRECTIONS: tuple[tuple[str, str], ...] = (*((code, "hinglish") for code in CALL
 OFF_TOPIC = "<offtopic>"
 """What the translator writes when the source is about nothing it knows."""
 
-KIND_SHARES = {"sentence": 0.67, "clause": 0.1, "value": 0.04, "several": 0.12, "offtopic": 0.07}
-DAMAGED = 0.5
+KIND_SHARES = {"sentence": 0.62, "clause": 0.12, "value": 0.05, "several": 0.15, "offtopic": 0.06}
+DAMAGED = 0.55
 """Share of sources with simulated errors."""
+TERMS = 0.1
+"""Share of sentences in which a placeholder stands for a name, as for a term of a glossary."""
 
 _PLACEHOLDER = re.compile(r"<([nt])(\d+)>")
 
@@ -36,6 +38,11 @@ class Pair:
     source: str
     target: str
     """Both with placeholders."""
+
+
+def language_token(code: str) -> str:
+    """What begins a source, and what a target is made to begin with."""
+    return f"__{code}__"
 
 
 class PairSource:
@@ -56,14 +63,16 @@ class PairSource:
         kind = rng.choices(list(KIND_SHARES), list(KIND_SHARES.values()))[0]
         source_language, target_language = rng.choice(DIRECTIONS)
         if kind == "offtopic":
-            source = self._off_topic_source(source_language)
-            return Pair(source_language, target_language, protect(source).text, OFF_TOPIC)
+            return Pair(source_language, target_language, protect(self._off_topic_source(source_language)).text, OFF_TOPIC)
         texts = self._texts(kind)
+        if kind == "value" and source_language in ("hi", "hinglish") and texts[0]["mr"].startswith("काल"):
+            texts = [next(value.text for value in self._values if value.value == "tomorrow")]  # alone, कल is tomorrow
         heard = source_language
         if rng.random() < 0.03:  # the language was guessed wrong
             heard = rng.choice(CALLERS)
-        source, target = [], []
-        for text in texts:
+        source: list[str] = []
+        target: list[str] = []
+        for text in texts if len(texts) == 1 and rng.random() < 0.5 else [_marked(text) for text in texts]:
             spoken = rng.choice(LANGUAGES) if len(texts) > 1 and rng.random() < 0.08 else heard
             source.append(text[spoken])
             target.append(text[target_language])
@@ -78,8 +87,6 @@ class PairSource:
         rng = self._rng
         if kind == "value":
             value = rng.choice(self._values)
-            if value.slot == "past_day" and value.text["hi"] == "कल":
-                return [{**value.text, "hi": value.text["mr"], "hinglish": value.text["mr"]}]  # alone, कल is tomorrow
             mark = rng.choice(("", "", "."))
             return [{code: text + mark for code, text in value.text.items()}]
         if kind == "clause":
@@ -96,15 +103,12 @@ class PairSource:
         example = self._book.draw(template, "train", rng)
         if example is None:
             raise ValueError(f"template {template.id} has no filling in the training split")
-        chance = rng.random()
-        if chance < 0.12 and example.values:
+        named = [index for index, value in enumerate(example.values) if value.slot in ("device", "app", "site", "name")]
+        if named and rng.random() < TERMS:
             values = [*example.values]
-            index = rng.randrange(len(values))
-            slot = values[index].slot
-            if slot in ("device", "app", "site", "name"):
-                text = rng.choice(TERM_PLACEHOLDERS[:3]) if chance < 0.07 else _made_up_word(rng)
-                values[index] = SlotValue(slot, text, dict.fromkeys(LANGUAGES, text))
-                example = self._book.fill(template, values)
+            index, term = rng.choice(named), rng.choice(TERM_PLACEHOLDERS[:3])
+            values[index] = SlotValue(values[index].slot, term, dict.fromkeys(LANGUAGES, term))
+            example = self._book.fill(template, values)
         return example
 
     def _off_topic_source(self, code: str) -> str:
@@ -166,10 +170,9 @@ def _renumbered(pair: Pair, rng: random.Random) -> Pair:
     return replace(pair, source=renumber(pair.source), target=renumber(pair.target))
 
 
-def _made_up_word(rng: random.Random) -> str:
-    syllables = [rng.choice("bcdfghjklmnprstvwyz") + rng.choice("aeiou") + rng.choice(("", "", "n", "r", "s", "x")) for _ in range(3)]
-    word = "".join(syllables[: rng.randint(2, 3)])
-    return rng.choice((word, word.capitalize(), word.upper()))
+def _marked(text: Mapping[str, str]) -> dict[str, str]:
+    """With a full stop where there is no mark: lone numbers and values have none in the phrasebook, but often when recognised."""
+    return {code: item if item[-1] in ".,?" else f"{item}." for code, item in text.items()}
 
 
 def vocabulary(book: Phrasebook, code: str) -> Vocabulary:

@@ -19,8 +19,7 @@ import sentencepiece
 from appliance.text.placeholders import protect, restore
 from appliance.training import phrasebook
 from appliance.training.phrasebook import Example, Phrasebook, Split
-from appliance.training.translator_model import language_token
-from appliance.training.translator_pairs import DIRECTIONS, OFF_TOPIC, read_off_topic
+from appliance.training.translator_pairs import DIRECTIONS, OFF_TOPIC, language_token, read_off_topic
 
 PHRASEBOOK = Path(__file__).parents[2] / "models" / "phrasebook"
 
@@ -146,11 +145,11 @@ def main() -> None:
     arguments = parser.parse_args()
     book = phrasebook.load(PHRASEBOOK)
     scores = score(arguments.directory, held_out(book, arguments.split, arguments.sentences, seed=7))
-    print(report(scores))  # noqa: T201
+    print(report(scores))
     for direction, item in scores.items():
         for source, reference, output in item.wrong[: arguments.wrong]:
-            print(f"{direction}\n  {source}\n  {reference}\n  {output or '(off-topic)'}")  # noqa: T201
-    print("off-topic refused:", {code: f"{share:.0%}" for code, share in refused(arguments.directory, arguments.split).items()})  # noqa: T201
+            print(f"{direction}\n  {source}\n  {reference}\n  {output or '(off-topic)'}")
+    print("off-topic refused:", {code: f"{share:.0%}" for code, share in refused(arguments.directory, arguments.split).items()})
 
 
 if __name__ == "__main__":

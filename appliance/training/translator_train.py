@@ -62,7 +62,8 @@ def train(minutes: float, *, resume: bool, folder: Path, extra: tuple[Path, ...]
         learn_vocabulary(pairs, off_topic, folder / "spm")
     pieces = sentencepiece.SentencePieceProcessor(model_file=str(vocabulary))
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = new_model(pieces.vocab_size()).to(device)
+    model: Any = new_model(pieces.vocab_size())
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, betas=(0.9, 0.98), weight_decay=0.01)
     step, spent = 0, 0.0
     if resume and checkpoint.exists():
@@ -71,7 +72,9 @@ def train(minutes: float, *, resume: bool, folder: Path, extra: tuple[Path, ...]
         optimizer.load_state_dict(state["optimizer"])
         step, spent = state["step"], state["spent"]
         rng.seed(seed + step)
-    log.info("%d parameters, %d pieces, from step %d after %.0f s", sum(item.numel() for item in model.parameters()), len(pieces), step, spent)
+    log.info(
+        "%d parameters, %d pieces, from step %d after %.0f s", sum(item.numel() for item in model.parameters()), len(pieces), step, spent
+    )
 
     dev = held_out(book, "dev", SCORED_SENTENCES, seed=1)
     batches = Batches(pairs, pieces, BATCH_TOKENS, rng)

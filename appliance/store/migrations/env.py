@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from alembic import context
 
-from appliance.store.tables import DefaultBase
+from appliance.store.tables import Call
 
 context.configure(
     connection=context.config.attributes["connection"],
-    target_metadata=DefaultBase.metadata,
+    target_metadata=Call.metadata,
     render_as_batch=True,  # SQLite changes columns only by copying the table
     transaction_per_migration=False,
 )

@@ -1,0 +1,24 @@
+"""Who may open a WebSocket to the gateway: Asterisk, by HTTP Basic credentials compared in constant time."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hmac
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Credentials:
+    user: str
+    password: str
+
+    def match(self, authorization: str | None) -> bool:
+        """Whether the value of an `Authorization` header is these credentials."""
+        scheme, _, encoded = (authorization or "").partition(" ")
+        try:
+            given = base64.b64decode(encoded.strip(), validate=True)
+        except (binascii.Error, ValueError):
+            given = b""
+        expected = f"{self.user}:{self.password}".encode()
+        return hmac.compare_digest(given, expected) and scheme.lower() == "basic"

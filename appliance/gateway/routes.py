@@ -1,0 +1,112 @@
+"""The addresses of a worker: two WebSockets for Asterisk, and HTTP for people and monitoring."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+import msgspec
+from litestar import Response, WebSocket, get, websocket
+from litestar.datastructures import State
+
+from appliance.gateway import counting
+from appliance.gateway.access import Credentials
+from appliance.gateway.asgi_socket import AsgiSocket
+from appliance.gateway.worker import Worker
+from appliance.telemetry import metrics
+from appliance.telephony.errors import MediaNotConnected
+from appliance.telephony.websocket_media import WebSocketMedia
+
+log = logging.getLogger(__name__)
+
+ARI_PROTOCOL = "ari"
+MEDIA_PROTOCOL = "media"
+
+
+class CallInProgress(msgspec.Struct, frozen=True):
+    call_id: str
+    state: str
+    caller_number: str
+    called_number: str
+    language: str | None
+    """The caller's, once decided."""
+    started_at: float
+    """Seconds since the epoch."""
+
+
+async def _accept(socket: WebSocket[Any, Any, Any], app: str, protocol: str) -> AsgiSocket | None:
+    """Accept the socket if it is Asterisk's for this worker; otherwise refuse it, which the peer sees as 403."""
+    worker: Worker = socket.app.state.worker
+    credentials: Credentials = socket.app.state.credentials
+    if not credentials.match(socket.headers.get("authorization")):
+        reason = "credentials"
+    elif app != worker.app:
+        reason = "application"
+    elif protocol not in socket.scope["subprotocols"]:
+        reason = "subprotocol"
+    else:
+        await socket.accept(subprotocols=protocol)
+        return AsgiSocket(socket)
+    metrics.CONNECTIONS_REFUSED.labels(protocol, reason).inc()
+    log.warning("connection refused: %s", reason, extra={"endpoint": protocol, "peer": socket.client.host if socket.client else ""})
+    await socket.close(code=4403, reason=reason)
+    return None
+
+
+@websocket("/ari/{application:str}")
+async def ari_socket(socket: WebSocket[Any, Any, Any], application: str) -> None:
+    """Asterisk's persistent control connection."""
+    accepted = await _accept(socket, application, ARI_PROTOCOL)
+    if accepted is not None:
+        await socket.app.state.worker.ari.serve(accepted)
+
+
+@websocket("/media/{application:str}")
+async def media_socket(socket: WebSocket[Any, Any, Any], application: str) -> None:
+    """The audio of one leg; `?leg=` names its media channel."""
+    accepted = await _accept(socket, application, MEDIA_PROTOCOL)
+    if accepted is None:
+        return
+    media = WebSocketMedia(accepted, socket.query_params.get("leg", ""), counted=counting.media)
+    try:
+        await socket.app.state.worker.gate.serve(media, accepted)
+    except MediaNotConnected as error:
+        metrics.CONNECTIONS_REFUSED.labels(MEDIA_PROTOCOL, "unknown-leg").inc()
+        log.warning("%s", error)
+
+
+@get("/health", sync_to_thread=False)
+def health(state: State) -> Response[dict[str, Any]]:
+    """200 while the worker can take calls, else 503."""
+    worker: Worker = state.worker
+    ready = worker.ari.connected and worker.accepting
+    return Response(
+        {"status": "ready" if ready else "not-ready", "asterisk": worker.ari.connected, "accepting": worker.accepting},
+        status_code=200 if ready else 503,
+    )
+
+
+@get("/metrics", sync_to_thread=False)
+def prometheus() -> Response[bytes]:
+    body, content_type = metrics.render()
+    return Response(body, media_type=content_type)
+
+
+@get("/api/calls", sync_to_thread=False)
+def calls(state: State) -> list[CallInProgress]:
+    """The calls of this worker, oldest first."""
+    worker: Worker = state.worker
+    return [
+        CallInProgress(call.call_id, call.state.phase, call.caller_number, call.called_number, call.language, call.started_at)
+        for call in worker.calls.values()
+    ]
+
+
+@get("/api/status", sync_to_thread=False)
+def status(state: State) -> dict[str, Any]:
+    """What the worker has open."""
+    worker: Worker = state.worker
+    return worker.status()
+
+
+HANDLERS = (ari_socket, media_socket, health, prometheus, calls, status)

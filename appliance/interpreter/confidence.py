@@ -1,0 +1,61 @@
+"""How much a recognised and translated segment is to be believed, 0 to 1, and whether to speak it. Pure."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+from appliance.config.schema import Config
+
+_SILENT = 0.6
+"""Probability of no speech from which on a weak decode is taken for silence."""
+_SILENT_BELOW = 0.5
+"""Recogniser confidence under which it is."""
+_AGREEMENT_SHARE = 0.3
+"""How much of the confidence a final decode loses that has no word in common with the partial before it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Of one decode."""
+
+    text: str
+    avg_logprob: float
+    no_speech_prob: float
+    agreement: float | None = None
+    """Of the last partial with the final decode, 0..1; None when there was no partial."""
+
+
+def is_silence(seen: Evidence) -> bool:
+    """Nothing was said: no word, or a weak decode of what the recogniser itself takes for no speech."""
+    if not any(character.isalnum() for character in seen.text):
+        return True
+    return seen.no_speech_prob >= _SILENT and math.exp(min(0.0, seen.avg_logprob)) < _SILENT_BELOW
+
+
+def recognised(seen: Evidence) -> float:
+    """Confidence in a transcript: its mean probability per token, less when the partial before saw something else."""
+    if is_silence(seen):
+        return 0.0
+    agreement = 1.0 if seen.agreement is None else seen.agreement
+    doubt = max(0.0, seen.no_speech_prob - _SILENT) / (1 - _SILENT) / 2
+    return math.exp(min(0.0, seen.avg_logprob)) * (1 - _AGREEMENT_SHARE * (1 - agreement)) * (1 - doubt)
+
+
+def translated(score: float) -> float:
+    """Confidence in a translation from its mean log-probability per token."""
+    return math.exp(min(0.0, score))
+
+
+def overall(recogniser: float, translator: float) -> float:
+    """Of a segment: the geometric mean, so that one bad half cannot hide behind the other."""
+    return math.sqrt(recogniser * translator)
+
+
+def refusal(config: Config, recogniser: float, translator: float | None = None) -> str:
+    """Why a segment must not be spoken; empty when it may."""
+    if recogniser < config.recognise.min_confidence:
+        return "unclear speech"
+    if translator is not None and translator < config.translate.min_confidence:
+        return "unsure translation"
+    return ""

@@ -1,0 +1,204 @@
+"""Utterances in the audio of one leg, from speech probabilities: no I/O, no clock of its own."""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from appliance.config.schema import Listen
+from appliance.speech.endpoint import Heard, endpoint_wait_s
+from appliance.speech.vad import RATE, WINDOW, WINDOW_S
+
+Samples = npt.NDArray[np.int16]
+
+PAUSE_WINDOWS = 5
+"""Silent windows (0.16 s) that make a pause: worth a decode on the chance that the utterance ends here."""
+_FALSE_START_WINDOWS = 6
+"""Silent windows (0.19 s) after which a sound too short for speech is forgotten."""
+_CANDIDATE_WINDOWS = 3
+"""Silent windows (0.1 s) inside an utterance where it may be cut when it gets too long."""
+_HYSTERESIS = 0.15
+"""Going on speaking takes less probability than beginning to."""
+_FAINT = 0.06
+"""Share of the loudness of the utterance (-24 dB) under which a window is a pause whatever its probability: the detector
+lags up to 0.2 s behind the end of speech, and every listener would wait for it. On a noisy line nothing is so faint."""
+_CUT_FROM = 0.4
+"""An utterance that is too long is cut in the part after this share of it."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechStarted:
+    at_s: float
+    """When the speech began (its first window, not the preroll)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechPaused:
+    at_s: float
+    """When the speech stopped."""
+    samples: int
+    """Length that the audio of the utterance will have if it ends with this pause."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechResumed:
+    at_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Utterance:
+    audio: Samples
+    """16 kHz, with preroll and 0.16 s after the end."""
+    started_s: float
+    ended_s: float
+    """When the speech stopped."""
+    decided_s: float
+    """When it was clear that it had stopped."""
+    cut: bool = False
+    """Whether the speaker went on: it was only too long."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpeechEnded:
+    utterance: Utterance
+
+
+ListenEvent = SpeechStarted | SpeechPaused | SpeechResumed | SpeechEnded
+
+
+class Listener:
+    """Finds utterances; times are those given to `feed`."""
+
+    def __init__(self, listen: Listen, rate: int = RATE) -> None:
+        if rate != RATE:
+            raise ValueError(f"the listener works at {RATE} Hz, not {rate}")
+        self._listen = listen
+        self._preroll: deque[Samples] = deque(maxlen=max(1, round(listen.preroll_s / WINDOW_S)))
+        self._windows: list[Samples] = []
+        self._forget()
+
+    def _forget(self) -> None:
+        self._windows = []
+        self._started = False
+        self._speech_windows = 0
+        self._silent_windows = 0
+        self._inner_pause_windows = 0
+        self._gaps: list[tuple[int, int]] = []  # first window and length of pauses inside the utterance
+        self._started_s = 0.0
+        self._energy = 0.0  # sum over speech windows of their mean square
+        self._heard: Heard | None = None
+
+    @property
+    def speaking(self) -> bool:
+        """Whether an utterance is going on, pauses inside it included."""
+        return self._started
+
+    @property
+    def samples(self) -> int:
+        """Length of the utterance so far."""
+        return WINDOW * len(self._windows) if self._started else 0
+
+    def audio_so_far(self) -> Samples:
+        """The utterance so far, preroll included; empty between utterances."""
+        if not self._started:
+            return np.zeros(0, np.int16)
+        return np.concatenate(self._windows)
+
+    def heard(self, heard: Heard) -> None:
+        """Tell what the recogniser makes of the utterance so far: it may end sooner or later for it."""
+        if self._started:
+            self._heard = heard
+
+    def feed(self, pcm: Samples, probability: float, now_s: float) -> list[ListenEvent]:
+        """Take the next window.
+
+        Args:
+            pcm: 512 samples; kept, so the caller must not write into them again.
+            probability: of speech in them.
+            now_s: time of the end of the window.
+        """
+        threshold = self._listen.speech_probability
+        speech = probability >= (threshold - _HYSTERESIS if self._windows else threshold)
+        if not self._windows:
+            if not speech:
+                self._preroll.append(pcm)
+                return []
+            self._windows = list(self._preroll)
+            self._preroll.clear()
+            self._started_s = now_s - WINDOW_S
+        self._windows.append(pcm)
+        energy = _energy(pcm) if speech else 0.0
+        if speech and self._started and energy * self._speech_windows < _FAINT**2 * self._energy:
+            speech = False
+        return self._speech(now_s, energy) if speech else self._silence(now_s)
+
+    def _speech(self, now_s: float, energy: float) -> list[ListenEvent]:
+        events: list[ListenEvent] = []
+        silent, self._silent_windows = self._silent_windows, 0
+        self._speech_windows += 1
+        self._energy += energy
+        if not self._started:
+            if self._speech_windows * WINDOW_S < self._listen.min_speech_s:
+                return []
+            self._started = True
+            events.append(SpeechStarted(self._started_s))
+        else:
+            if silent >= _CANDIDATE_WINDOWS:
+                self._gaps.append((len(self._windows) - 1 - silent, silent))
+            if silent >= PAUSE_WINDOWS:
+                self._inner_pause_windows = max(self._inner_pause_windows, silent)
+                self._heard = None
+                events.append(SpeechResumed(now_s - WINDOW_S))
+        if len(self._windows) * WINDOW_S >= self._listen.max_utterance_s:
+            events += self._cut(now_s)
+        return events
+
+    def _silence(self, now_s: float) -> list[ListenEvent]:
+        self._silent_windows += 1
+        if not self._started:
+            if self._silent_windows >= _FALSE_START_WINDOWS:
+                self._preroll.extend(self._windows)
+                self._forget()
+            return []
+        silence_s = self._silent_windows * WINDOW_S
+        length = len(self._windows)
+        wait_s = endpoint_wait_s(self._listen, self._heard, self._inner_pause_windows * WINDOW_S, length * WINDOW_S)
+        if silence_s >= wait_s:
+            ended_s = now_s - silence_s
+            kept = length - max(0, self._silent_windows - PAUSE_WINDOWS)
+            utterance = Utterance(np.concatenate(self._windows[:kept]), self._started_s, ended_s, now_s)
+            self._preroll.extend(self._windows[kept:])
+            self._forget()
+            return [SpeechEnded(utterance)]
+        if self._silent_windows == PAUSE_WINDOWS:
+            return [SpeechPaused(now_s - silence_s, WINDOW * length)]
+        return []
+
+    def _cut(self, now_s: float) -> list[ListenEvent]:
+        """End the utterance at its quietest place and go on with what follows as the next one."""
+        length = len(self._windows)
+        place = self._quietest(int(_CUT_FROM * length), length - 1)
+        rest, gaps = self._windows[place:], [(first - place, windows) for first, windows in self._gaps if first >= place]
+        cut_s = now_s - len(rest) * WINDOW_S
+        ended = Utterance(np.concatenate(self._windows[:place]), self._started_s, cut_s, now_s, cut=True)
+        self._forget()
+        self._windows, self._gaps = rest, gaps
+        self._started, self._started_s, self._speech_windows = True, cut_s, len(rest)
+        self._energy = sum(map(_energy, rest))
+        return [SpeechEnded(ended), SpeechStarted(cut_s)]
+
+    def _quietest(self, first: int, last: int) -> int:
+        """Index of the window before which to cut: the middle of the longest late pause, else the window of least energy."""
+        late = [(windows, start + windows // 2) for start, windows in self._gaps if first <= start + windows // 2 < last]
+        if late:
+            return max(late)[1]
+        return first + int(np.argmin([_energy(window) for window in self._windows[first:last]]))
+
+
+def _energy(pcm: Samples) -> float:
+    """Mean square."""
+    wide = pcm.astype(np.float32)
+    return float(np.dot(wide, wide)) / len(pcm)

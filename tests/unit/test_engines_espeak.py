@@ -1,0 +1,97 @@
+"""Speech by the real espeak-ng library."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+
+import numpy as np
+import pytest
+
+from appliance.engines.base import EngineUnavailable, JobRejected, SynthesiseJob
+from appliance.engines.espeak import LEAD_S, RATE_HZ, TAIL_S, Espeak, trim
+from appliance.text.languages import BY_CODE
+
+SENTENCES = {
+    "ta": "என் laptop மெதுவாக ஓடுகிறது",
+    "te": "నా laptop నెమ్మదిగా ఉంది",
+    "kn": "ನನ್ನ laptop ನಿಧಾನವಾಗಿದೆ",
+    "mr": "माझा laptop हळू चालतो",
+    "hi": "मेरा laptop धीमा है",
+    "hinglish": "आपका password reset हो गया है",
+}
+
+
+@pytest.fixture(scope="module")
+def engine() -> Espeak:
+    return Espeak()
+
+
+def say(engine: Espeak, text: str, language: str = "hi", voice: str = "") -> np.ndarray:
+    (result,) = engine.speak([SynthesiseJob(text, language, voice)])
+    assert result.rate == RATE_HZ
+    assert result.samples.dtype == np.int16
+    return result.samples
+
+
+@pytest.mark.parametrize("code", list(BY_CODE))
+def test_every_language_is_spoken(engine: Espeak, code: str) -> None:
+    samples = say(engine, SENTENCES[code], code)
+    assert 1.0 < len(samples) / RATE_HZ < 4.0
+    assert 5000 < np.abs(samples.astype(int)).max() < 32767
+
+
+def test_ids_are_said_digit_by_digit(engine: Espeak) -> None:
+    assert len(say(engine, "40723")) > 1.3 * len(say(engine, "40"))
+    np.testing.assert_array_equal(say(engine, "407"), say(engine, "चार शून्य सात"))
+
+
+def test_voices_differ_and_a_rate_is_kept(engine: Espeak) -> None:
+    plain, other = say(engine, SENTENCES["hi"]), say(engine, SENTENCES["hi"], voice="hi+f3")
+    assert len(plain) != len(other) or not np.array_equal(plain, other)
+    np.testing.assert_array_equal(say(engine, SENTENCES["hi"]), plain)
+    assert len(say(Espeak(rate_wpm=250), SENTENCES["hi"])) < 0.8 * len(plain)
+
+
+def test_a_language_has_the_voice_it_was_given(engine: Espeak) -> None:
+    np.testing.assert_array_equal(
+        say(Espeak(voices={"hinglish": "hi+f3"}), SENTENCES["hinglish"], "hinglish"), say(engine, SENTENCES["hinglish"], "hinglish", "hi+f3")
+    )
+
+
+@pytest.mark.parametrize("voice", ["xx", "hi+nosuch", "hi+../hi"])
+def test_an_unknown_voice_is_named(engine: Espeak, voice: str) -> None:
+    with pytest.raises(JobRejected, match=voice.replace("+", r"\+")):
+        say(engine, "नमस्ते", voice=voice)
+    with pytest.raises(EngineUnavailable, match=voice.replace("+", r"\+")):
+        Espeak(voices={"hi": voice})
+    assert len(say(engine, "नमस्ते"))
+
+
+def test_a_voice_for_an_unknown_language_is_refused() -> None:
+    with pytest.raises(EngineUnavailable, match="'xx', allowed: ta"):
+        Espeak(voices={"xx": "hi"})
+
+
+@pytest.mark.parametrize("text", ["", " ", "?!", "\0"])
+def test_nothing_to_say_is_no_audio(engine: Espeak, text: str) -> None:
+    assert len(say(engine, text)) == 0
+
+
+def test_a_zero_byte_does_not_end_the_text(engine: Espeak) -> None:
+    np.testing.assert_array_equal(say(engine, "नमस्ते\0आप"), say(engine, "नमस्ते आप"))
+
+
+def test_only_a_little_silence_is_left_at_the_ends() -> None:
+    samples = np.zeros(16_000, np.int16)
+    samples[4000:8000] = 9000
+    assert len(trim(samples)) == 4000 + int(LEAD_S * RATE_HZ) + int(TAIL_S * RATE_HZ)
+    assert len(trim(np.full(1000, 30, np.int16))) == 0
+    loudest_negative = np.full(100, -32768, np.int16)
+    assert len(trim(loudest_negative)) == 100
+
+
+def test_threads_do_not_mix_their_sentences(engine: Espeak) -> None:
+    expected = {code: say(engine, text, code) for code, text in SENTENCES.items()}
+    with ThreadPoolExecutor(4) as pool:
+        for code, samples in pool.map(lambda code: (code, say(engine, SENTENCES[code], code)), list(SENTENCES) * 5):
+            np.testing.assert_array_equal(samples, expected[code])
