@@ -21,7 +21,7 @@ def _mulaw_codes(linear: Linear) -> Codes:
     exponent = np.floor(np.log2(magnitude)).astype(np.int32) - 7
     mantissa = (magnitude >> (exponent + 3)) & 0x0F
     sign = np.where(wide < 0, 0x80, 0)
-    return (~(sign | (exponent << 4) | mantissa) & 0xFF).astype(np.uint8)
+    return np.asarray(~(sign | (exponent << 4) | mantissa) & 0xFF, dtype=np.uint8)
 
 
 def _mulaw_linear(codes: Codes) -> Linear:
@@ -37,7 +37,7 @@ def _alaw_codes(linear: Linear) -> Codes:
     exponent = np.maximum(np.floor(np.log2(np.maximum(magnitude, 1))).astype(np.int32) - 3, 0)
     mantissa = np.where(exponent > 0, (magnitude >> np.maximum(exponent - 1, 0)) - 16, magnitude)
     sign = np.where(wide >= 0, 0x80, 0)
-    return ((mantissa + (exponent << 4) | sign) ^ 0x55).astype(np.uint8)
+    return np.asarray((mantissa + (exponent << 4) | sign) ^ 0x55, dtype=np.uint8)
 
 
 def _alaw_linear(codes: Codes) -> Linear:

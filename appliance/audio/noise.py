@@ -76,7 +76,7 @@ def fan(count: int, rate: int, rng: np.random.Generator) -> Samples:
 def clicks(count: int, rate: int, rng: np.random.Generator) -> Samples:
     """Keyboard, line clicks and knocks over a low hiss."""
     samples = 0.05 * rng.standard_normal(count)
-    for start in np.flatnonzero(rng.random(count) < 5 / rate):
+    for start in np.flatnonzero(rng.random(count) < 5 / rate).tolist():
         length = int(rate * rng.uniform(0.002, 0.03))
         ring = rng.standard_normal(length) * np.exp(-np.arange(length) / (length / 4))
         stop = min(count, start + length)

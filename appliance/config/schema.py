@@ -155,6 +155,8 @@ class Play(_Section, frozen=True):
     original_voice: bool = True
     """Whether the speaker's own voice is heard quietly underneath."""
     original_voice_db: Annotated[float, Meta(ge=-60, le=0)] = -20.0
+    quiet_numbers: list[Annotated[str, Meta(pattern=r"^\+?[0-9]{2,15}$")]] = field(default_factory=list)
+    """Further company numbers, answered as `telephony.company_number` is, but without the original voice underneath."""
 
 
 class Identify(_Section, frozen=True):

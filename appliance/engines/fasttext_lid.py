@@ -39,7 +39,7 @@ class FastTextIdentifier:
         path = model or packaged_model()
         try:
             self._model = fasttext.load_model(str(path))
-        except (ValueError, RuntimeError) as error:
+        except (ValueError, RuntimeError, MemoryError) as error:  # a cut file asks for all the memory there is
             raise EngineUnavailable(f"language model {path}: {error}") from error
 
     def identify(self, batch: Sequence[str]) -> list[dict[str, float]]:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import secrets
 import time
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ from appliance.config.schema import Config
 from appliance.gateway import counting
 from appliance.gateway.call_control import QUEUE_CONTEXT, QUEUE_EXTENSION, CallController, CallServices
 from appliance.gateway.interpretation import MakeInterpreter
-from appliance.gateway.journal import Journal
+from appliance.interpreter.events import Event
 from appliance.store.session_state import Session
 from appliance.telemetry import metrics
 from appliance.telephony import ari_requests as ari
@@ -40,11 +41,11 @@ class Worker:
 
     Args:
         number: N, from 1.
-        journal: told of every event.
+        publish: told of every event; never waits.
         make_interpreter: called once per call.
     """
 
-    def __init__(self, number: int, config: Config, journal: Journal, make_interpreter: MakeInterpreter) -> None:
+    def __init__(self, number: int, config: Config, publish: Callable[[Event], None], make_interpreter: MakeInterpreter) -> None:
         self.number = number
         self.calls: dict[str, CallController] = {}
         self.started_at = time.time()
@@ -62,14 +63,13 @@ class Worker:
             ari=self.ari,
             gate=self.gate,
             make_interpreter=make_interpreter,
-            publish=journal.publish,
+            publish=publish,
             fallback=counting.fallback,
             company_number=config.telephony.company_number,
             ring_s=config.telephony.ring_s,
             direct_policy=config.translate.policy == "direct",
         )
         self.app = self._services.app
-        journal.session_of = self.session
         metrics.LEGS_ACTIVE.set_function(lambda: len(self.gate.open))
 
     def session(self, call_id: str) -> Session | None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import signal
 import sys
 from contextlib import suppress
@@ -81,7 +80,7 @@ def main(arguments: list[str] | None = None) -> int:
         http.run(sockets=[listener])
     finally:
         with suppress(OSError):
-            os.unlink(path)
+            path.unlink()
     log.info("stopped")
     return 1 if failed or not http.started else 0
 

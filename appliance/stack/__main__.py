@@ -16,7 +16,7 @@ def main() -> int:
     try:
         up(parser.parse_args().config)
     except ApplianceError as error:
-        print(f"error: {error}", file=sys.stderr)  # noqa: T201
+        print(f"error: {error}", file=sys.stderr)
         return 1
     return 0
 

@@ -42,7 +42,7 @@ def running_stack(config_file: Path, *, progress: Callable[[str], None] = lambda
     command = ["setpriv", "--pdeathsig", "TERM", "--", sys.executable, "-m", "appliance.stack", "--config", str(loaded.file)]
     environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
     with log.open("w") as output:
-        process = subprocess.Popen(  # noqa: S603
+        process = subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
         )
     try:

@@ -32,7 +32,8 @@ def hold_music() -> npt.NDArray[np.int16]:
         places = (number * note_samples + np.arange(len(tone))) % total
         mix[places] += tone
     peak = 10 ** (LEVEL_DB / 20) * 32_767
-    return np.round(mix * peak / np.abs(mix).max()).astype(np.int16)
+    samples: npt.NDArray[np.int16] = np.round(mix * peak / np.abs(mix).max()).astype(np.int16)
+    return samples
 
 
 def _tone(hertz: float) -> npt.NDArray[np.float64]:

@@ -85,10 +85,8 @@ def _problem(wanted: Listener) -> Iterator[str]:
 
 
 def _overlap(one: str, other: str) -> bool:
-    if one == other:
-        return True
-    addresses = [ipaddress.ip_address(text.split("%")[0]) if text != "localhost" else ipaddress.ip_address("127.0.0.1") for text in (one, other)]
-    return any(address.is_unspecified for address in addresses)
+    plain = ["127.0.0.1" if text == "localhost" else text.split("%")[0] for text in (one, other)]
+    return plain[0] == plain[1] or any(ipaddress.ip_address(text).is_unspecified for text in plain)
 
 
 def _owner(pid: int | None) -> str:

@@ -42,7 +42,7 @@ class Programs:
             if found is None:
                 raise NotInstalled(f"{program} is not installed")
             return [found, *arguments]
-        paths = _without_nested(path.resolve() for path in visible)
+        paths = _without_nested([path.resolve() for path in visible])
         enter = ["unshare", "--mount", "--propagation", "private", "sh", str(ENTER), str(self.root)]
         return [*enter, *(str(path) for path in paths), "--", program, *arguments]
 
@@ -51,9 +51,9 @@ class Programs:
         return Path(inside) if self.root is None else self.root / inside.lstrip("/")
 
 
-def _without_nested(paths: object) -> list[Path]:
+def _without_nested(paths: Sequence[Path]) -> list[Path]:
     kept: list[Path] = []
-    for path in sorted(set(paths)):  # type: ignore[call-overload]
+    for path in sorted(set(paths)):
         if not any(path.is_relative_to(outer) for outer in kept):
             kept.append(path)
     return kept

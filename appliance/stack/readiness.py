@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import socket
 import subprocess
+from collections.abc import Callable
+from functools import partial
 
 import httpx
 
@@ -30,18 +32,18 @@ class Readiness:
     def waiting_for(self) -> list[str]:
         """Names of the parts that are not ready; empty when calls are taken. Blocks for at most a few seconds."""
         workers = range(1, self._loaded.config.gateway.workers + 1)
-        checks = {
+        checks: dict[str, Callable[[], bool]] = {
             "redis": self._redis,
-            **{f"model-{kind}": lambda kind=kind: self._model(kind) for kind in MODEL_KINDS},
-            **{f"gateway-{worker}": lambda worker=worker: self._gateway(worker) for worker in workers},
+            **{f"model-{kind}": partial(self._model, kind) for kind in MODEL_KINDS},
+            **{f"gateway-{worker}": partial(self._gateway, worker) for worker in workers},
         }
         waiting = [name for name, check in checks.items() if name not in self._ready and not self._passes(name, check)]
         if not waiting and not self._connected(len(workers)):
             waiting = ["the connection from asterisk to the gateway"]
         return waiting
 
-    def _passes(self, name: str, check: object) -> bool:
-        passed = bool(check())  # type: ignore[operator]
+    def _passes(self, name: str, check: Callable[[], bool]) -> bool:
+        passed = check()
         if passed:
             self._ready.add(name)
         return passed
@@ -69,7 +71,7 @@ class Readiness:
     def _connected(self, workers: int) -> bool:
         command = asterisk_cli(self._layout, self._programs, "ari show websocket sessions")
         try:
-            shown = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)  # noqa: S603
+            shown = subprocess.run(command, capture_output=True, text=True, timeout=ASK_S, check=False)
         except subprocess.TimeoutExpired:
             return False
         return len(connected_workers(shown.stdout)) == workers

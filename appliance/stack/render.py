@@ -102,7 +102,7 @@ def literal(value: str) -> str:
         StackError: there is no way to write it.
     """
     if not value.isprintable() or value != value.strip():
-        raise StackError("a password has characters that Asterisk's configuration cannot hold: line ends, control characters, spaces at an end")
+        raise StackError("a password has what Asterisk's configuration cannot hold: a line end, a control character, a space at an end")
     return value.replace(";", "\\;")
 
 

@@ -107,7 +107,7 @@ def _bootstrap(root: Path, log: Path, progress: Progress) -> None:
     install = [*enter, "apt-get", "-q", "-y", "--no-install-recommends", "install", *PACKAGES]
     _run(install, log, environment, progress, tries=DOWNLOAD_TRIES)
     _run([*enter, "apt-get", "clean"], log, environment, progress)
-    version = subprocess.run([*enter, "asterisk", "-V"], capture_output=True, text=True, check=False)  # noqa: S603
+    version = subprocess.run([*enter, "asterisk", "-V"], capture_output=True, text=True, check=False)
     if version.returncode != 0:
         raise NotInstalled(f"asterisk does not run in the new root {root}: {version.stderr.strip()}", hint=f"see {log}")
     for path in (root / "var/lib/apt/lists").iterdir():
@@ -119,7 +119,7 @@ def _run(command: list[str], log: Path, environment: Mapping[str, str], progress
         last_step = ""
         with log.open("a") as log_file:
             log_file.write(f"+ {' '.join(command)}\n")
-            process = subprocess.Popen(  # noqa: S603
+            process = subprocess.Popen(
                 command, env=dict(environment), stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
             )
             with process:
@@ -135,8 +135,8 @@ def _run(command: list[str], log: Path, environment: Mapping[str, str], progress
             progress(f"trying again: {' '.join(command)} ended with {process.returncode}")
             time.sleep(2.0 * attempt)
     tail = " | ".join(log.read_text().strip().splitlines()[-3:])
-    mirror = "SETU_DEBIAN_MIRROR names another Debian mirror"
-    raise NotInstalled(f"{command[0]} ended with {process.returncode} while the Debian 14 root was made: {tail}", hint=f"log: {log}; {mirror}")
+    what = f"{command[0]} ended with {process.returncode} while the Debian 14 root was made: {tail}"
+    raise NotInstalled(what, hint=f"log: {log}; SETU_DEBIAN_MIRROR names another Debian mirror")
 
 
 @contextmanager
@@ -160,7 +160,7 @@ def _remove(path: Path) -> None:
     # A build that was killed can leave /proc mounted in it, and deleting through a mount would reach the host.
     mounted = [line.split()[1] for line in Path("/proc/mounts").read_text().splitlines()]
     for point in sorted((point for point in mounted if Path(point).is_relative_to(path)), reverse=True):
-        subprocess.run(["umount", "--lazy", point], check=True)  # noqa: S603, S607
+        subprocess.run(["umount", "--lazy", point], check=True)
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

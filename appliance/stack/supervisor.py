@@ -83,7 +83,8 @@ class Supervisor:
         died = self._manager.died
         if died is not None:
             name, status = died
-            raise ProcessDied(f"{name} {_how(status)}, so the stack was stopped{self._last_words(name)}", hint=f"log: {self._log_folder / name}.log")
+            what = f"{name} {_how(status)}, so the stack was stopped{self._last_words(name)}"
+            raise ProcessDied(what, hint=f"log: {self._log_folder / name}.log")
         if late:
             raise NotReady(f"not ready after {ready_s:g} s: {', '.join(late)}", hint=f"logs: {self._log_folder}")
 
@@ -92,7 +93,7 @@ class Supervisor:
         return f"; its last words: {lines[-1][:300]}" if lines else ""
 
 
-class _Manager(Manager):  # type: ignore[misc]
+class _Manager(Manager):
     def __init__(self, printer: Printer) -> None:
         super().__init__(printer)
         # A forked runner dies with this process (see _attended); one from a fork server would not.
@@ -134,7 +135,7 @@ class _Manager(Manager):  # type: ignore[misc]
         """Says nothing: what matters is said by whoever runs the stack."""
 
 
-class _Printer(Printer):  # type: ignore[misc]
+class _Printer(Printer):
     def __init__(self, output: TextIO | None, log_folder: Path) -> None:
         super().__init__(output, prefix=True)
         self._folder = log_folder

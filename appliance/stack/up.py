@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import TextIO
 
 from appliance.config.load import LoadedConfig, load
 from appliance.stack import install
 from appliance.stack.layout import layout_of
+from appliance.stack.models import check_models
 from appliance.stack.preflight import check_ports, listeners, only_stack_in
 from appliance.stack.procfile import processes, procfile_text
 from appliance.stack.readiness import Readiness
@@ -20,18 +20,17 @@ from appliance.stack.supervisor import Supervisor
 READY = "ready:"
 """Begins the one line that says that calls are taken."""
 READY_S = 120.0
-Check = Callable[[LoadedConfig], object]
 
 
-def up(config_file: Path, *, check_models: Check | None = None, output: TextIO | None = sys.stdout) -> None:
+def up(config_file: Path, *, output: TextIO | None = sys.stdout) -> None:
     """Runs the stack of this configuration until SIGINT or SIGTERM. Must be called from the main thread.
 
     Args:
-        check_models: called before anything starts; raises an ApplianceError when a model is missing or damaged.
         output: gets progress, the prefixed lines of every process and the line that begins with `READY`.
 
     Raises:
         ConfigError: the configuration cannot be used.
+        ModelFilesError: a model is missing or damaged.
         StackError: the stack could not be started, or a process of it ended.
     """
 
@@ -42,8 +41,7 @@ def up(config_file: Path, *, check_models: Check | None = None, output: TextIO |
 
     loaded = load(config_file)
     layout = layout_of(loaded)
-    if check_models is not None:
-        check_models(loaded)
+    check_models(loaded)
     programs = install.programs(say)
     with only_stack_in(layout):
         check_ports(listeners(loaded))

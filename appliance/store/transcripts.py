@@ -192,7 +192,8 @@ class Transcripts:
     async def _rows(self, query: Select[Any]) -> Sequence[Any]:
         try:
             async with self._engine.connect() as connection:
-                return (await connection.execute(query)).all()
+                rows: Sequence[Any] = (await connection.execute(query)).all()
+                return rows
         except SQLAlchemyError as error:
             raise self._unreadable(error) from error
 

@@ -165,7 +165,7 @@ def decode_message(text: str | bytes) -> AriMessage:
         if decoder is None:
             return OtherEvent(kind)
         message: AriMessage = decoder.decode(text)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise MalformedMessage(f"control message not understood: {error}") from None
     return message
 

@@ -12,6 +12,11 @@ MEDIA_FORMAT = "slin16"
 """Signed 16 bit linear at 16 kHz, on media channels and on the Local channel to the agents (which may otherwise pick 192 kHz)."""
 
 
+def _part(name: str) -> str:
+    """One part of a path, whatever characters an id has."""
+    return quote(name, safe="")
+
+
 @dataclass(frozen=True, slots=True)
 class AriRequest:
     method: str
@@ -26,39 +31,37 @@ class AriRequest:
 
 
 def answer(channel: str) -> AriRequest:
-    return AriRequest("POST", f"channels/{quote(channel)}/answer")
+    return AriRequest("POST", f"channels/{_part(channel)}/answer")
 
 
 def hang_up(channel: str, reason: str = "normal") -> AriRequest:
-    return AriRequest("DELETE", f"channels/{quote(channel)}", {"reason": reason})
+    return AriRequest("DELETE", f"channels/{_part(channel)}", {"reason": reason})
 
 
 def continue_in_dialplan(channel: str, context: str, extension: str) -> AriRequest:
     """The channel leaves the application and goes on at priority 1 of the extension."""
-    return AriRequest(
-        "POST", f"channels/{quote(channel)}/continue", {"context": context, "extension": extension, "priority": "1"}
-    )
+    return AriRequest("POST", f"channels/{_part(channel)}/continue", {"context": context, "extension": extension, "priority": "1"})
 
 
 def start_music(channel: str, music_class: str = "default") -> AriRequest:
-    return AriRequest("POST", f"channels/{quote(channel)}/moh", {"mohClass": music_class})
+    return AriRequest("POST", f"channels/{_part(channel)}/moh", {"mohClass": music_class})
 
 
 def stop_music(channel: str) -> AriRequest:
-    return AriRequest("DELETE", f"channels/{quote(channel)}/moh")
+    return AriRequest("DELETE", f"channels/{_part(channel)}/moh")
 
 
 def create_bridge(bridge: str) -> AriRequest:
-    return AriRequest("POST", f"bridges/{quote(bridge)}", {"type": "mixing", "name": bridge})
+    return AriRequest("POST", f"bridges/{_part(bridge)}", {"type": "mixing", "name": bridge})
 
 
 def delete_bridge(bridge: str) -> AriRequest:
-    return AriRequest("DELETE", f"bridges/{quote(bridge)}")
+    return AriRequest("DELETE", f"bridges/{_part(bridge)}")
 
 
 def add_to_bridge(bridge: str, *channels: str) -> AriRequest:
     """Put channels into the bridge; one that is in another bridge is moved."""
-    return AriRequest("POST", f"bridges/{quote(bridge)}/addChannel", {"channel": ",".join(channels)})
+    return AriRequest("POST", f"bridges/{_part(bridge)}/addChannel", {"channel": ",".join(channels)})
 
 
 def open_media(channel: str, app: str, websocket_client: str) -> AriRequest:
@@ -78,7 +81,7 @@ def open_media(channel: str, app: str, websocket_client: str) -> AriRequest:
             "connection_type": "client",
             "format": MEDIA_FORMAT,
             "direction": "both",
-            "transport_data": f"f(json)v(leg={quote(channel)})",
+            "transport_data": f"f(json)v(leg={_part(channel)})",
         },
     )
 

@@ -5,9 +5,10 @@
                      +---------------+------ direct <--+
 
 `ringing`: the caller has been answered and gets a media channel. `greeting`: he hears the greeting while agents ring.
-`connecting`: he is asked to hold on and hears music until an agent is there. `interpreting`: both parties are on lanes. `direct`: their channels are (being)
-joined in one bridge. `closing`: one party is gone or there is no agent; the other hears why. An agent who answers early leads from
-`greeting` to `interpreting` at once. Every state leads to `ended` when both are gone, and whatever exists then is released.
+`connecting`: he is asked to hold on and hears music until an agent is there. `interpreting`: both parties are on lanes. `direct`:
+their channels are (being) joined in one bridge. `closing`: one party is gone or there is no agent; the other hears why. An agent
+who answers early leads from `greeting` to `interpreting` at once. Every state leads to `ended` when both are gone, and whatever
+exists then is released.
 """
 
 from __future__ import annotations

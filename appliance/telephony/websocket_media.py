@@ -211,7 +211,7 @@ class WebSocketMedia:
             try:
                 message = await self._socket.receive()
             except SocketClosed:
-                return
+                return None
             if isinstance(message, bytes):
                 if len(message) > MAX_BINARY:
                     self._counted("too-big", 1)
@@ -228,11 +228,12 @@ class WebSocketMedia:
                 self._control(message)
             if self._malformed >= MAX_MALFORMED:
                 return await self._end("here", PROTOCOL_ERROR, "too many malformed messages")
+        return None
 
     def _control(self, text: str) -> None:
         try:
             control = _decode(text)
-        except (msgspec.DecodeError, RecursionError):
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
             self._counted("malformed", 1)
             self._malformed += 1
             return

@@ -16,6 +16,10 @@ class Cores:
     def __init__(self) -> None:
         self._last = self._read()
 
+    def seconds(self) -> float:
+        """Time since the last question."""
+        return os.times().elapsed - self._last[0]
+
     def free(self, most: int) -> int:
         """Threads worth running now, 1 to `most`, from the CPU time of others since the last call."""
         wall, busy, own = (now - before for now, before in zip(self._read(), self._last, strict=True))

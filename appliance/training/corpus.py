@@ -85,8 +85,7 @@ class Corpus:
             return Utterance(kind, code, text, (_say(text, code, english),), manner, _tells_language(text, code))
         if kind == "several":
             texts = [self._sentence(rng, code) for _ in range(2 if rng.random() < 0.75 else 3)]
-            spoken = tuple(_say(text, code, english) for text in texts)
-            return Utterance(kind, code, " ".join(texts), spoken, manner)
+            return Utterance(kind, code, " ".join(texts), tuple(_say(text, code, english) for text in texts), manner)
         text = self._sentence(rng, code)
         if kind in ("prefix", "cut"):
             words = text.split()

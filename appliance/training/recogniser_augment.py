@@ -109,7 +109,7 @@ def _handset(batch: int, strength: float) -> Tensor:
     """Smooth random power responses (batch, 201): tilt, two ripples, a high-pass corner."""
     frequency = torch.linspace(0, 2, BINS)[None]  # 1 is the telephone's 4 kHz
     tilt, first, second = (torch.randn(batch, 1) * decibels * strength for decibels in (4.0, 2.5, 2.5))
-    ripple = torch.cos(math.pi * (2 * frequency + 2 * torch.rand(batch, 1))), torch.cos(math.pi * (4 * frequency + 2 * torch.rand(batch, 1)))
+    ripple = tuple(torch.cos(math.pi * (times * frequency + 2 * torch.rand(batch, 1))) for times in (2, 4))
     corner = torch.empty(batch, 1).uniform_(60, 320) / 4000 * strength
     high_pass = (frequency / (corner + 1e-3)) ** 4
     return 10 ** ((tilt * (frequency - 0.5) + first * ripple[0] + second * ripple[1]) / 10) * (high_pass / (1 + high_pass))

@@ -71,7 +71,8 @@ def load_checkpoint(path: Path) -> Recogniser:
     state = torch.load(path, weights_only=True)
     model = Recogniser(Shape(**state["shape"]))
     model.load_state_dict(state["model"])
-    return model.eval()
+    model.eval()
+    return model
 
 
 def export(model: Recogniser, vocabulary: Vocabulary, characters: Characters, out: Path, quantization: str = "int8") -> None:

@@ -7,6 +7,7 @@ single tokens (the default suppression would otherwise forbid the blank before d
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -127,8 +128,6 @@ def train_vocabulary(texts: Sequence[str]) -> Vocabulary:
 
 def _with_empty_token(bpe: Tokenizer) -> Tokenizer:
     """`add_tokens` ignores an empty string, so it goes into the model's own vocabulary."""
-    import json
-
     data = json.loads(bpe.to_str())
     vocabulary = data["model"]["vocab"]
     vocabulary[""] = len(vocabulary)

@@ -34,6 +34,8 @@ PHRASEBOOK = Path(__file__).parents[2] / "models" / "phrasebook"
 FOLDER = Path.home() / ".cache" / "appliance" / "train" / "stt"
 CHECKPOINT_SECONDS = 300.0
 SCORE_SECONDS = 600.0
+CORES_SECONDS = 10.0
+"""How often the number of threads follows what other processes leave."""
 LONGEST_STEP_SECONDS = 20.0
 """More is no training but a suspended process, and does not count."""
 MATRIX_RATE = 2e-3
@@ -99,7 +101,8 @@ def losses(model: Recogniser, batch: Batch) -> tuple[Tensor, Tensor]:
 
 class Optimisers:
     def __init__(self, model: Recogniser) -> None:
-        matrices, others = [], []
+        matrices: list[Tensor] = []
+        others: list[Tensor] = []
         for name, parameter in model.named_parameters():
             if parameter.requires_grad:
                 (matrices if ".layers." in name and parameter.ndim == 2 else others).append(parameter)
@@ -143,6 +146,7 @@ def say(text: str) -> None:
 
 def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, threads: int) -> None:
     cores = Cores()
+    torch.set_num_threads(1)  # until it is known how many cores are free
     model = Recogniser(shape)
     optimisers = Optimisers(model)
     checkpoint = folder / "checkpoint.pt"
@@ -159,10 +163,12 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
         "clean": recogniser_score.dev_batches(data.dev, folder / "recordings" / "dev", 24, None),
         "10 dB": recogniser_score.dev_batches(data.dev, folder / "recordings" / "dev", 24, 10.0),
     }
-    say(f"{sum(p.numel() for p in model.parameters()) / 1e6:.2f} M parameters, {len(data.train.clips)} clips, {data.vocabulary.size} tokens, {len(data.characters)} characters")
+    size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
+    say(f"{size:.2f} M parameters, {len(data.train.clips)} clips, {data.vocabulary.size} tokens, {len(data.characters)} characters")
 
     def hear(features: npt.NDArray[np.float32]) -> list[recogniser_score.Heard]:
-        return recogniser_score.recognise(model, data.vocabulary, torch.from_numpy(features))
+        heard: list[recogniser_score.Heard] = recogniser_score.recognise(model, data.vocabulary, torch.from_numpy(features))
+        return heard
 
     total, saved, scored, told_sum, spelled_sum, clips, shown = minutes * 60, elapsed, elapsed, 0.0, 0.0, 0, elapsed
     last = time.monotonic()
@@ -179,10 +185,12 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
         told_sum, spelled_sum, clips, step = told_sum + told.item(), spelled_sum + spelled.item(), clips + len(batch.ids), step + 1
         now = time.monotonic()
         elapsed, last = elapsed + min(now - last, LONGEST_STEP_SECONDS), now
-        if step % 50 == 0:
+        if cores.seconds() > CORES_SECONDS:
             torch.set_num_threads(cores.free(threads))
+        if step % 50 == 0:
             speed = clips / (elapsed - shown)
-            say(f"{100 * progress:5.1f} %  step {step}  token {told_sum / 50:.3f}  character {spelled_sum / 50:.3f}  {speed:.1f} clips/s  {torch.get_num_threads()} threads")
+            means = f"token {told_sum / 50:.3f}  character {spelled_sum / 50:.3f}"
+            say(f"{100 * progress:5.1f} %  step {step}  {means}  {speed:.1f} clips/s  {torch.get_num_threads()} threads")
             told_sum, spelled_sum, clips, shown = 0.0, 0.0, 0, elapsed
         if elapsed - saved > CHECKPOINT_SECONDS:
             save(checkpoint, model, optimisers, elapsed, step)

@@ -108,7 +108,8 @@ class Replay:
                 assert self.music
                 self.music = False
             case Say(party, _):
-                assert party in self.exists and not (party == "caller" and self.music)
+                assert party in self.exists
+                assert not (party == "caller" and self.music)
             case JoinDirectly():
                 assert {"caller", "agent"} <= self.exists
             case machine.PressKey(party, _) | machine.Attach(party):
@@ -138,7 +139,8 @@ def test_from_every_reachable_state_every_input_leads_to_a_legal_state() -> None
             assert after.phase == state.phase or after.phase in NEXT[state.phase], (state, event, after)
             finished = [action for action in actions if isinstance(action, Finish)]
             if after.phase == "ended" and state.phase != "ended":
-                assert finished == [actions[-1]] and not after.held
+                assert finished == [actions[-1]]
+                assert not after.held
                 released = {action.resource for action in actions if isinstance(action, Release)}
                 left = {event.party} if isinstance(event, HungUp) else set()
                 queued = {"caller"} if HandToQueue() in actions else set()
@@ -146,7 +148,8 @@ def test_from_every_reachable_state_every_input_leads_to_a_legal_state() -> None
             else:
                 assert not finished
             if state.phase == "ended":
-                assert after == state and not actions
+                assert after == state
+                assert not actions
 
 
 def test_every_reachable_state_can_end_and_nothing_keeps_a_call_alive_without_parties() -> None:
@@ -163,7 +166,9 @@ def test_every_reachable_state_can_end_and_nothing_keeps_a_call_alive_without_pa
 def test_whatever_happens_what_exists_is_released(events: list[CallInput]) -> None:
     replay = Replay()
     replay.feed(CallerArrived(), *events, Aborted("end of the story"))
-    assert replay.state.phase == "ended" and not replay.exists and not replay.music
+    assert replay.state.phase == "ended"
+    assert not replay.exists
+    assert not replay.music
     assert sum(isinstance(action, Finish) for action in replay.actions) == 1
 
 
@@ -173,20 +178,23 @@ def test_a_call_that_got_far_is_released_too(events: list[CallInput]) -> None:
     replay = Replay()
     replay.feed(CallerArrived(), LegReady("caller"), AgentAnswered(), LegReady("agent"))
     replay.feed(*events, HungUp("caller"), HungUp("agent"))
-    assert replay.state.phase == "ended" and not replay.exists
+    assert replay.state.phase == "ended"
+    assert not replay.exists
 
 
 def waiting() -> Replay:
     replay = Replay()
     replay.feed(CallerArrived(), LegReady("caller"), PromptDone("caller", "greeting"), PromptDone("caller", "hold_on"))
-    assert replay.state.phase == "connecting" and replay.music
+    assert replay.state.phase == "connecting"
+    assert replay.music
     return replay
 
 
 def interpreting() -> Replay:
     replay = waiting()
     replay.feed(AgentAnswered(), LegReady("agent"))
-    assert replay.state.phase == "interpreting" and not replay.music
+    assert replay.state.phase == "interpreting"
+    assert not replay.music
     return replay
 
 
@@ -227,7 +235,8 @@ def test_no_agent_is_said_and_the_caller_is_hung_up() -> None:
 def test_the_party_that_stays_hears_goodbye(leaves: machine.Party, stays: machine.Party) -> None:
     replay = interpreting()
     actions = replay.feed(HungUp(leaves))
-    assert actions[-1] == Say(stays, "goodbye") and replay.state.phase == "closing"
+    assert actions[-1] == Say(stays, "goodbye")
+    assert replay.state.phase == "closing"
     assert Release(stays) in replay.feed(PromptDone(stays, "goodbye"))
     assert finish(replay) == Finish("interpreted", f"{leaves} hung up")
 
@@ -276,7 +285,8 @@ def test_no_media_to_the_caller_sends_him_to_the_queue_before_anything_is_releas
     replay = Replay()
     replay.feed(CallerArrived())
     actions = replay.feed(LegFailed("caller", "no socket"))
-    assert actions[0] == HandToQueue() and Release("caller") not in actions
+    assert actions[0] == HandToQueue()
+    assert Release("caller") not in actions
     assert finish(replay).outcome == "failed"
 
 

@@ -33,6 +33,15 @@ def say(engine: Espeak, text: str, language: str = "hi", voice: str = "") -> np.
     return result.samples
 
 
+def alike(one: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two recordings are of the same words by the same voice: espeak-ng dithers, so they are never quite equal."""
+    shorter = min(len(one), len(other))
+    if abs(len(one) - len(other)) > 0.02 * shorter:
+        return False
+    frames = [np.abs(np.fft.rfft(item[: shorter // 320 * 320].reshape(-1, 320).astype(float))).ravel() for item in (one, other)]
+    return bool(np.corrcoef(frames[0], frames[1])[0, 1] > 0.8)
+
+
 @pytest.mark.parametrize("code", list(BY_CODE))
 def test_every_language_is_spoken(engine: Espeak, code: str) -> None:
     samples = say(engine, SENTENCES[code], code)
@@ -42,20 +51,21 @@ def test_every_language_is_spoken(engine: Espeak, code: str) -> None:
 
 def test_ids_are_said_digit_by_digit(engine: Espeak) -> None:
     assert len(say(engine, "40723")) > 1.3 * len(say(engine, "40"))
-    np.testing.assert_array_equal(say(engine, "407"), say(engine, "चार शून्य सात"))
+    assert alike(say(engine, "407"), say(engine, "चार शून्य सात"))
+    assert not alike(say(engine, "407"), say(engine, "चार सौ सात"))
 
 
 def test_voices_differ_and_a_rate_is_kept(engine: Espeak) -> None:
     plain, other = say(engine, SENTENCES["hi"]), say(engine, SENTENCES["hi"], voice="hi+f3")
-    assert len(plain) != len(other) or not np.array_equal(plain, other)
-    np.testing.assert_array_equal(say(engine, SENTENCES["hi"]), plain)
+    assert not alike(plain, other)
+    assert alike(plain, say(engine, SENTENCES["hi"]))
     assert len(say(Espeak(rate_wpm=250), SENTENCES["hi"])) < 0.8 * len(plain)
 
 
 def test_a_language_has_the_voice_it_was_given(engine: Espeak) -> None:
-    np.testing.assert_array_equal(
-        say(Espeak(voices={"hinglish": "hi+f3"}), SENTENCES["hinglish"], "hinglish"), say(engine, SENTENCES["hinglish"], "hinglish", "hi+f3")
-    )
+    given = say(Espeak(voices={"hinglish": "hi+f3"}), SENTENCES["hinglish"], "hinglish")
+    assert alike(given, say(engine, SENTENCES["hinglish"], "hinglish", "hi+f3"))
+    assert not alike(given, say(engine, SENTENCES["hinglish"], "hinglish"))
 
 
 @pytest.mark.parametrize("voice", ["xx", "hi+nosuch", "hi+../hi"])
@@ -78,7 +88,7 @@ def test_nothing_to_say_is_no_audio(engine: Espeak, text: str) -> None:
 
 
 def test_a_zero_byte_does_not_end_the_text(engine: Espeak) -> None:
-    np.testing.assert_array_equal(say(engine, "नमस्ते\0आप"), say(engine, "नमस्ते आप"))
+    assert alike(say(engine, "नमस्ते\0आप"), say(engine, "नमस्ते आप"))
 
 
 def test_only_a_little_silence_is_left_at_the_ends() -> None:
@@ -94,4 +104,4 @@ def test_threads_do_not_mix_their_sentences(engine: Espeak) -> None:
     expected = {code: say(engine, text, code) for code, text in SENTENCES.items()}
     with ThreadPoolExecutor(4) as pool:
         for code, samples in pool.map(lambda code: (code, say(engine, SENTENCES[code], code)), list(SENTENCES) * 5):
-            np.testing.assert_array_equal(samples, expected[code])
+            assert alike(samples, expected[code])

@@ -39,16 +39,17 @@ def test_features_are_those_of_faster_whisper(samples: int) -> None:
     np.testing.assert_allclose(LogMel(theirs.mel_filters)(audio), expected, atol=1e-5)
 
 
-def test_features_of_any_length_have_a_frame_for_each_started_10_ms() -> None:
+def test_audio_of_any_length_has_features() -> None:
     log_mel = LogMel(FeatureExtractor().mel_filters)
-    assert [log_mel(noise(samples / 16_000)).shape for samples in (1, 160, 4801)] == [(80, 3), (80, 3), (80, 31)]
+    assert [log_mel(noise(samples / 16_000)).shape for samples in (1, 160, 4801)] == [(80, 2), (80, 2), (80, 31)]
 
 
 def test_stacked_features_end_in_zeros_or_are_cut() -> None:
     one = np.ones((80, 10), np.float32)
     batch = stack([one, one[:, :4]], 8)
     assert batch.shape == (2, 80, 8)
-    assert batch[0].all() and batch[1, :, :4].all() and not batch[1, :, 4:].any()
+    assert batch.sum(axis=(1, 2)).tolist() == [80 * 8, 80 * 4]
+    assert not batch[1, :, 4:].any()
 
 
 def test_the_language_is_found_among_those_allowed(engine: WhisperShort) -> None:
@@ -80,10 +81,10 @@ def test_a_job_is_answered_the_same_alone_and_in_a_batch(engine: WhisperShort) -
     together = engine.transcribe(jobs)
     alone = [engine.transcribe([job])[0] for job in jobs]
     assert [(item.text, item.language) for item in together] == [(item.text, item.language) for item in alone]
-    assert together[2].text == "" and together[2].no_speech_prob == 1.0
+    assert (together[2].text, together[2].no_speech_prob) == ("", 1.0)
 
 
-def test_short_clips_are_not_padded_to_long_ones_nor_finals_mixed_with_partials(engine: WhisperShort, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_long_clips_and_partials_have_batches_of_their_own(engine: WhisperShort, monkeypatch: pytest.MonkeyPatch) -> None:
     windows = []
     decode = engine._decoder.decode
 
