@@ -1,9 +1,9 @@
 """The root of every error the appliance raises on purpose.
 
-    ApplianceError
-    +-- ConfigError          (config)       the configuration file cannot be used
-    +-- StoreError           (store)        the database cannot be used
-    +-- ...                                 one tree per layer
+ApplianceError
++-- ConfigError          (config)       the configuration file cannot be used
++-- StoreError           (store)        the database cannot be used
++-- ...                                 one tree per layer
 """
 
 from __future__ import annotations

@@ -66,7 +66,7 @@ class _Scanner:
         keys = self._keys()
         self._skip(_BLANK)
         self.at += brackets
-        path = self._inside(keys[:-1]) + (keys[-1],)
+        path = (*self._inside(keys[:-1]), keys[-1])
         if is_array:
             number = self.array_lengths.get(path, 0)
             self.array_lengths[path] = number + 1

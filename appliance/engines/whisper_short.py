@@ -14,6 +14,7 @@ from faster_whisper.feature_extractor import FeatureExtractor
 from tokenizers import Tokenizer
 
 from appliance.engines.base import Capabilities, EngineUnavailable, RecogniseJob, Recognition
+from appliance.engines.ctc_opinion import CtcOpinion
 from appliance.engines.log_mel import FRAMES_PER_S, FULL_WINDOW, LogMel, stack
 from appliance.engines.whisper_decoding import WhisperDecoder
 
@@ -36,7 +37,7 @@ class WhisperShort:
             raise EngineUnavailable(f"recogniser model {folder}: {error}") from error
         if model.n_mels != self._log_mel.mels:
             raise EngineUnavailable(f"recogniser model {folder}: {model.n_mels} mels, preprocessor_config.json says {self._log_mel.mels}")
-        self._decoder = WhisperDecoder(model, tokenizer, beam_size=beam_size)
+        self._decoder = WhisperDecoder(model, tokenizer, beam_size=beam_size, opinion=CtcOpinion.of(folder))
         self.capabilities = Capabilities(
             "whisper-short", self._decoder.languages, max_audio_s=FULL_WINDOW / FRAMES_PER_S, batches_cheaply=model.device == "cuda"
         )

@@ -29,7 +29,7 @@ from appliance.telephony.ari_messages import (
     StasisEnd,
     StasisStart,
 )
-from appliance.telephony.call_state import CallAction, CallInput, CallState, Party, Prompt, Resource
+from appliance.telephony.call_state import CallAction, CallInput, CallState, Notice, Party, Prompt, Resource
 from appliance.telephony.errors import AriError, AriNotFound, MediaNotConnected
 from appliance.telephony.media_gate import MediaGate
 from appliance.telephony.websocket_media import WebSocketMedia
@@ -83,6 +83,13 @@ class CallServices:
     def prefix(self) -> str:
         """Of every channel and bridge id that this worker makes."""
         return f"setu-{self.worker}-"
+
+
+async def cancel_and_wait(*futures: asyncio.Future[Any]) -> None:
+    """Cancel what is not done and wait until it is; nobody asks for the results any more."""
+    for future in futures:
+        future.cancel()
+    await asyncio.gather(*futures, return_exceptions=True)
 
 
 class CallController:
@@ -232,8 +239,8 @@ class CallController:
             case machine.PressKey(party, digit):
                 if self.interpreter is not None:
                     self.interpreter.key(party, digit)
-            case machine.JoinDirectly(announce):
-                self._start(self._join(announce), "join")
+            case machine.JoinDirectly(told, notice):
+                self._start(self._join(told, notice), "join")
             case machine.HandToQueue():
                 self._services.fallback("queue")
                 self._start_release(self._hand_to_queue(), "hand to queue")
@@ -324,7 +331,7 @@ class CallController:
 
     def _interpreter_unavailable(self, reason: str) -> None:
         self._services.fallback("no-interpreter")
-        self.post(machine.DirectWanted(f"interpreter unavailable: {reason}", announce=True))
+        self.post(machine.DirectWanted(f"interpreter unavailable: {reason}", "interpretation_lost"))
 
     async def _call_agents(self) -> None:
         services = self._services
@@ -350,17 +357,27 @@ class CallController:
         self.post(machine.PromptDone(party, prompt))
 
     async def _say(self, party: Party, prompt: Prompt, timeout_s: float) -> None:
-        if self.interpreter is None:
+        media = self._media.get(party)
+        if self.interpreter is None or media is None:
             return
+        saying = asyncio.ensure_future(self.interpreter.say(party, prompt))
+        deaf = asyncio.ensure_future(media.closed.wait())
         try:
-            async with asyncio.timeout(timeout_s):
-                await self.interpreter.say(party, prompt)
+            await asyncio.wait({saying, deaf}, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            if saying.done():
+                saying.result()
+            elif not deaf.done():
+                log.warning("prompt did not end", extra={"party": party, "prompt": prompt, "after_s": timeout_s})
+                self._services.fallback("prompt-not-played")
         except Exception as error:  # a prompt that cannot be played must not hold the call up
             log.error("prompt not played", exc_info=error, extra={"party": party, "prompt": prompt})
             self._services.fallback("prompt-not-played")
+        finally:
+            await cancel_and_wait(saying, deaf)
 
-    async def _join(self, announce: tuple[Party, ...]) -> None:
-        await asyncio.gather(*(self._say(party, "direct", FAREWELL_TIMEOUT_S) for party in announce))
+    async def _join(self, told: tuple[Party, ...], notice: Notice) -> None:
+        if notice:
+            await asyncio.gather(*(self._say(party, notice, FAREWELL_TIMEOUT_S) for party in told))
         try:
             await self._services.ari.request(ari.add_to_bridge(self.bridges["caller-bridge"], self.channels["agent"]))
         except AriError as error:

@@ -34,13 +34,13 @@ class CallInProgress(msgspec.Struct, frozen=True):
     """Seconds since the epoch."""
 
 
-async def _accept(socket: WebSocket[Any, Any, Any], app: str, protocol: str) -> AsgiSocket | None:
+async def _accept(socket: WebSocket[Any, Any, Any], protocol: str) -> AsgiSocket | None:
     """Accept the socket if it is Asterisk's for this worker; otherwise refuse it, which the peer sees as 403."""
     worker: Worker = socket.app.state.worker
     credentials: Credentials = socket.app.state.credentials
     if not credentials.match(socket.headers.get("authorization")):
         reason = "credentials"
-    elif app != worker.app:
+    elif socket.path_params["application"] != worker.app:
         reason = "application"
     elif protocol not in socket.scope["subprotocols"]:
         reason = "subprotocol"
@@ -54,17 +54,17 @@ async def _accept(socket: WebSocket[Any, Any, Any], app: str, protocol: str) -> 
 
 
 @websocket("/ari/{application:str}")
-async def ari_socket(socket: WebSocket[Any, Any, Any], application: str) -> None:
+async def ari_socket(socket: WebSocket[Any, Any, Any]) -> None:
     """Asterisk's persistent control connection."""
-    accepted = await _accept(socket, application, ARI_PROTOCOL)
+    accepted = await _accept(socket, ARI_PROTOCOL)
     if accepted is not None:
         await socket.app.state.worker.ari.serve(accepted)
 
 
 @websocket("/media/{application:str}")
-async def media_socket(socket: WebSocket[Any, Any, Any], application: str) -> None:
+async def media_socket(socket: WebSocket[Any, Any, Any]) -> None:
     """The audio of one leg; `?leg=` names its media channel."""
-    accepted = await _accept(socket, application, MEDIA_PROTOCOL)
+    accepted = await _accept(socket, MEDIA_PROTOCOL)
     if accepted is None:
         return
     media = WebSocketMedia(accepted, socket.query_params.get("leg", ""), counted=counting.media)
@@ -72,7 +72,7 @@ async def media_socket(socket: WebSocket[Any, Any, Any], application: str) -> No
         await socket.app.state.worker.gate.serve(media, accepted)
     except MediaNotConnected as error:
         metrics.CONNECTIONS_REFUSED.labels(MEDIA_PROTOCOL, "unknown-leg").inc()
-        log.warning("%s", error)
+        log.info("%s", error)
 
 
 @get("/health", sync_to_thread=False)

@@ -30,6 +30,8 @@ LOST_GRACE_S = 15.0
 """Calls go on without a control connection this long: Asterisk reconnects within a second unless it is gone."""
 ORPHAN_WAIT_S = 1.0
 """Between finding a channel of nobody and removing it: its `StasisStart` may be on its way."""
+BOOT_RETRY_S = 0.5
+BOOT_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5.0
 
 _channels = msgspec.json.Decoder(list[Channel])
@@ -180,7 +182,7 @@ class Worker:
     async def _reconcile(self) -> None:
         """Bring both sides to the same view: after a restart of either, or after messages were lost."""
         try:
-            channels = _channels.decode(await self.ari.request(ari.list_channels()))
+            channels = _channels.decode(await self._when_booted(ari.list_channels()))
             known = {channel.id for channel in channels}
             for call in list(self.calls.values()):
                 for role in ("agent", "caller"):
@@ -199,6 +201,16 @@ class Worker:
                     await self._try(ari.delete_bridge(bridge.id))
         except (AriError, msgspec.DecodeError) as error:
             log.warning("what Asterisk has could not be compared with the calls: %s", error)
+
+    async def _when_booted(self, request: ari.AriRequest) -> str:
+        """The answer, asked for again while it can help: Asterisk connects before it is ready, and says 503 or nothing until it is."""
+        while True:
+            try:
+                return await self.ari.request(request, timeout_s=BOOT_TIMEOUT_S)
+            except AriError as error:
+                if not error.retry or not self.ari.connected:
+                    raise
+                await asyncio.sleep(BOOT_RETRY_S)
 
     def _is_orphan(self, channel: Channel) -> bool:
         if channel.id in self._owners:

@@ -55,7 +55,7 @@ def overall(recogniser: float, translator: float) -> float:
 def refusal(config: Config, recogniser: float, translator: float | None = None) -> str:
     """Why a segment must not be spoken; empty when it may."""
     if recogniser < config.recognise.min_confidence:
-        return "unclear speech"
+        return "unclear-speech"
     if translator is not None and translator < config.translate.min_confidence:
-        return "unsure translation"
+        return "unsure-translation"
     return ""

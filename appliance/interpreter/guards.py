@@ -22,7 +22,7 @@ FOREIGN_SHARE = 0.3
 
 
 def flaw(source: str, translation: str, target: str) -> str:
-    """What is wrong with a translation; empty when it may be spoken.
+    """What is wrong with a translation, as a code word; empty when it may be spoken.
 
     Args:
         source: one sentence in canonical text.
@@ -30,20 +30,20 @@ def flaw(source: str, translation: str, target: str) -> str:
         target: language code it must be in.
     """
     if not any(character.isalnum() for character in translation):
-        return "empty translation"
+        return "empty-translation"
     if _lost(source, translation):
-        return "number lost"
+        return "number-lost"
     if _invented(source, translation):
-        return "number invented"
+        return "number-invented"
     if len(translation) > LONGEST_RATIO * len(source) + LONGEST_EXTRA:
-        return "translation too long"
+        return "translation-too-long"
     if len(source) >= SHORTEST_FROM and len(translation) < SHORTEST_RATIO * len(source):
-        return "translation too short"
+        return "translation-too-short"
     if _longest_loop(translation) >= _longest_loop(source) + LOOP:
-        return "translation repeats itself"
+        return "translation-repeats"
     own = language(target).script
     if sum(share for script, share in script_shares(translation).items() if script not in (own, "Latin")) >= FOREIGN_SHARE:
-        return "translation in another script"
+        return "translation-script"
     return ""
 
 

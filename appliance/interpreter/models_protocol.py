@@ -23,9 +23,25 @@ class Speaks(Protocol):
 
 class Models(Speaks, Protocol):
     async def transcribe(
-        self, pcm: Samples, *, language: str | None, languages: Sequence[str] = (), partial: bool = False, timeout_s: float
+        self,
+        pcm: Samples,
+        *,
+        language: str | None,
+        languages: Sequence[str] = (),
+        partial: bool = False,
+        stream: str = "",
+        timeout_s: float,
     ) -> Transcript:
-        """Recognise; with `language` None the recogniser tells it too, among `languages` (recogniser codes)."""
+        """Recognise.
+
+        Args:
+            pcm: an utterance, or what is there of it.
+            language: recogniser code; None to have it told too, among `languages`.
+            languages: recogniser codes.
+            partial: the speech goes on; given up for others when the server is busy.
+            stream: name of the lane: its newer requests replace a partial one that still waits.
+            timeout_s: for all of it.
+        """
         ...
 
     async def identify(self, text: str, timeout_s: float) -> LanguageScores: ...

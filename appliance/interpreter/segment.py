@@ -117,3 +117,16 @@ def agreement(one: str, other: str) -> float:
         for column, got in enumerate(second, 1):
             diagonal, costs[column] = costs[column], min(diagonal + (expected != got), costs[column] + 1, costs[column - 1] + 1)
     return 1 - costs[-1] / longest
+
+
+def prefix_agreement(partial: str, final: str) -> float | None:
+    """How much of an earlier decode the final one confirms, its last word left out: it may have been half a word.
+
+    None when the earlier one has fewer than two words.
+    """
+    first = [word for word in partial.split() if bare(word)][:-1]
+    second = [word for word in final.split() if bare(word)]
+    if not first:
+        return None
+    lengths = range(max(0, len(first) - 1), min(len(second), len(first) + 1) + 1)
+    return max((agreement(" ".join(first), " ".join(second[:length])) for length in lengths), default=0.0)

@@ -143,6 +143,7 @@ def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifie
                 batch_size=done.batch_size,
                 queue_s=done.queue_s,
                 compute_s=done.compute_s,
+                agreement=heard.agreement,
             )
         )
 

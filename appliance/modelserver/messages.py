@@ -40,6 +40,8 @@ class Transcript(msgspec.Struct, frozen=True):
     """Wait for the batch."""
     compute_s: float
     """Time in the engine."""
+    agreement: float | None = None
+    """How far a second reading of the sound that knows no sentences supports the text, 0 to 1; null: the engine has none."""
 
 
 class TextQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -48,7 +50,7 @@ class TextQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class LanguageScores(msgspec.Struct, frozen=True):
     scores: dict[str, float]
-    """Probability by language code of what the text's writing says, over the caller languages, adding up to 1; empty when it says nothing."""
+    """Probability by caller language, adding up to 1, from how the text is written; empty when that says nothing."""
     engine: str
 
 

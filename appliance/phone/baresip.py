@@ -176,7 +176,6 @@ class Phone:
         Raises:
             PhoneError: it does not start or is not let in.
         """
-        folder.mkdir(parents=True, exist_ok=True)
         control_port = _free_port("127.0.0.1")
         _write_configuration(folder, program, account, _free_port(account.address), control_port)
         with (folder / "baresip.log").open("wb") as log:
@@ -186,6 +185,8 @@ class Phone:
         phone = cls(folder, account, process)
         try:
             await phone._connect(control_port)
+            # Not in its configuration: it would register before anybody listens to what comes of it.
+            await phone._command("uanew", _account(account))
             if account.registers:
                 await phone._registered()
             yield phone
@@ -337,19 +338,24 @@ def samples_with_tail(samples: wav.Samples) -> wav.Samples:
 
 
 def _write_configuration(folder: Path, program: PhoneProgram, account: PhoneAccount, sip_port: int, control_port: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
     config = _CONFIG.format(
         address=account.address, sip_port=sip_port, control_port=control_port, modules=program.modules, folder=folder.resolve()
     )
+    (folder / "config").write_text(config)
+    (folder / "accounts").write_text("")
+    (folder / "contacts").write_text("")
+    wav.write_silence(folder / "silence.wav", LONGEST_CALL_S)
+
+
+def _account(account: PhoneAccount) -> str:
+    """As `uanew` takes it."""
     parameters = [f"audio_codecs={account.codec}", f"regint={600 if account.registers else 0}", "ptime=20"]
     if account.password:
         parameters.append(f"auth_pass={account.password}")
     if account.answer_after_s is not None:
         parameters += ["answermode=auto", f"answerdelay={round(1000 * account.answer_after_s)}"]
-    (folder / "config").write_text(config)
-    (folder / "accounts").write_text(f"<sip:{account.user}@{account.server}>;{';'.join(parameters)}\n")
-    (folder / "accounts").chmod(0o600)
-    (folder / "contacts").write_text("")
-    wav.write_silence(folder / "silence.wav", LONGEST_CALL_S)
+    return f"<sip:{account.user}@{account.server}>;{';'.join(parameters)}"
 
 
 def _free_port(address: str) -> int:

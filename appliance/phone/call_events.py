@@ -22,7 +22,7 @@ class Received:
 
 
 class CallEvents:
-    """Follows the next call of `caller_number` from the moment it is entered; use as `async with`. Without a source nothing is ever told."""
+    """Follows the next call of `caller_number` from its entering on (`async with`). Without a source nothing is ever told."""
 
     def __init__(self, source: Source | None, caller_number: str, tell: Callable[[Event], None] = lambda event: None) -> None:
         self.call_id = ""

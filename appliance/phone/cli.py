@@ -17,7 +17,6 @@ import click
 from rich.console import Console
 
 from appliance.config.load import LoadedConfig, load
-from appliance.errors import ApplianceError
 from appliance.phone import wav
 from appliance.phone.conversation import Turn
 from appliance.phone.report import Report
@@ -40,12 +39,8 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 
 @click.command("call", cls=SpreadCommand, short_help="Place one real call with given speech.")
-@click.option(
-    "--caller-audio", multiple=True, required=True, type=_FILE, metavar="A.wav [B.wav ...]", help="What the caller says, in turn."
-)
-@click.option(
-    "--agent-audio", multiple=True, required=True, type=_FILE, metavar="C.wav [D.wav ...]", help="What the agent answers, in turn."
-)
+@click.option("--caller-audio", multiple=True, required=True, type=_FILE, metavar="A.wav [B.wav ...]", help="What the caller says.")
+@click.option("--agent-audio", multiple=True, required=True, type=_FILE, metavar="C.wav [D.wav ...]", help="What the agent says.")
 @click.option("--number", default="", help="Number to call; the company's by default.")
 @click.option("--from", "caller", default="", metavar="NUMBER", help="Caller's number; by default one that never called before.")
 @click.option("--report", type=_FILE, default=Path("build/call/report.json"), show_default=True, help="Where to write the report.")
@@ -128,18 +123,3 @@ def _runs(loaded: LoadedConfig) -> bool:
 
 def _status(report: Report) -> int:
     return 0 if report.summary.passed else 1
-
-
-def main() -> int:
-    """For `python -m appliance.phone.cli call|demo`."""
-    group = click.Group(commands=[call_command, demo_command])
-    try:
-        group.main(standalone_mode=True)
-    except ApplianceError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -18,35 +18,27 @@ from appliance.interpreter.events import LaneName, LanguageVote
 
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 
-Seconds = Annotated[float, Meta(description="seconds")]
 Share = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Delays(msgspec.Struct, frozen=True, kw_only=True):
-    total: Annotated[
-        float | None,
-        Meta(
-            description="From the end of speech in the speaker's sent audio to the first translated audio in the listener's received audio, by the "
-            "telephones' own recordings. Below 0 when the translation of a first clause began before the speaker stopped; null when nothing was heard."
-        ),
-    ]
-    last_part: Annotated[
-        float | None,
-        Meta(description="As `total`, to the beginning of the part translated last; the same for an utterance translated in one part."),
-    ]
-    endpoint_wait: Seconds
-    recognise: Seconds
-    identify: Seconds
-    translate: Seconds
-    render: Seconds
-    speak: Seconds
-    play: Seconds
-    line: Annotated[
-        float | None,
-        Meta(
-            description="The rest of `last_part`: both telephone lines, and what the gateway's clock does not see. Null when `last_part` is."
-        ),
-    ]
+    """Seconds. Stages are the gateway's, of the part translated last."""
+
+    total: float | None
+    """From the end of speech in the speaker's sent audio to the first translated audio in the listener's received audio, by the
+    telephones' own recordings. Below 0 when the translation of a first clause began before the speaker stopped; null when
+    nothing was heard."""
+    last_part: float | None
+    """As `total`, to the beginning of the part translated last; the same for an utterance translated in one part."""
+    endpoint_wait: float
+    recognise: float
+    identify: float
+    translate: float
+    render: float
+    speak: float
+    play: float
+    line: float | None
+    """The rest of `last_part`: both telephone lines, and what the gateway's clock does not see; null when that is."""
 
 
 class Utterance(msgspec.Struct, frozen=True, kw_only=True):
@@ -61,11 +53,10 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     translated: str
     heard: str
     """What the listener's recording contains when it is recognised again; empty when nothing was heard."""
-    outcome: Annotated[
-        str,
-        Meta(description="interpreted, refused (the speaker was asked to say it again), failed, or missed (the gateway never told of it)"),
-    ]
-    segments: Annotated[int, Meta(ge=0, description="Parts it was translated in; more than one when a clause went ahead.")]
+    outcome: str
+    """interpreted, refused (the speaker was asked to say it again), failed, or missed (the gateway never told of it)."""
+    segments: Annotated[int, Meta(ge=0)]
+    """Parts it was translated in; more than one when a clause went ahead."""
     delay_s: Delays
     confidence: Share
     started_s: float
@@ -77,7 +68,7 @@ class Utterance(msgspec.Struct, frozen=True, kw_only=True):
     heard_to_s: float | None
     """End of the translated audio there."""
     values_expected: tuple[str, ...]
-    """Slot values (numbers, ids, names) that the listener should hear, where they are known; those of a file are with its last utterance."""
+    """Slot values (numbers, ids, names) the listener should hear, where they are known; those of a file are with its last row."""
     values_heard: tuple[str, ...]
     """Those of them that are in what was heard of the file."""
 
@@ -113,7 +104,8 @@ class CallReport(msgspec.Struct, frozen=True, kw_only=True):
     """Called number."""
     language: Language
     outcome: str
-    """interpreted, direct, no_agent, caller_gone, agent_gone, failed by the gateway; not_answered, no_agent or unknown by the telephones."""
+    """By the gateway interpreted, direct, no_agent, caller_gone, agent_gone or failed; by the telephones, when it tells nothing,
+    not_answered, no_agent or unknown."""
     through: bool
     """Whether everything was said and the call ended by hanging up after it."""
     closed_early: str

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import random
+import secrets
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -101,7 +101,7 @@ class Station:
     @property
     def _server(self) -> str:
         telephony = self.loaded.config.telephony
-        host = "127.0.0.1" if telephony.bind in ("0.0.0.0", "::") else telephony.bind
+        host = "127.0.0.1" if telephony.bind in ("0.0.0.0", "::") else telephony.bind  # noqa: S104
         return f"{host}:{telephony.sip_port}"
 
     def _keep(self, folder: Path, name: str) -> None:
@@ -120,4 +120,4 @@ def station(loaded: LoadedConfig, programs: Programs, *, agent: str = "", keep_l
 
 def unused_number() -> str:
     """An Indian mobile number, drawn anew each time: the appliance remembers the language of those it knows."""
-    return f"9{random.randint(10**8, 10**9 - 1)}"
+    return f"9{secrets.randbelow(10**9):09}"

@@ -52,7 +52,10 @@ class SpeechResumed:
 class Utterance:
     audio: Samples
     """16 kHz, with preroll and 0.16 s after the end."""
+    audio_s: float
+    """Time of its first sample."""
     started_s: float
+    """When the speech began."""
     ended_s: float
     """When the speech stopped."""
     decided_s: float
@@ -169,7 +172,7 @@ class Listener:
         if silence_s >= wait_s:
             ended_s = now_s - silence_s
             kept = length - max(0, self._silent_windows - PAUSE_WINDOWS)
-            utterance = Utterance(np.concatenate(self._windows[:kept]), self._started_s, ended_s, now_s)
+            utterance = Utterance(np.concatenate(self._windows[:kept]), now_s - length * WINDOW_S, self._started_s, ended_s, now_s)
             self._preroll.extend(self._windows[kept:])
             self._forget()
             return [SpeechEnded(utterance)]
@@ -183,7 +186,7 @@ class Listener:
         place = self._quietest(int(_CUT_FROM * length), length - 1)
         rest, gaps = self._windows[place:], [(first - place, windows) for first, windows in self._gaps if first >= place]
         cut_s = now_s - len(rest) * WINDOW_S
-        ended = Utterance(np.concatenate(self._windows[:place]), self._started_s, cut_s, now_s, cut=True)
+        ended = Utterance(np.concatenate(self._windows[:place]), now_s - length * WINDOW_S, self._started_s, cut_s, now_s, cut=True)
         self._forget()
         self._windows, self._gaps = rest, gaps
         self._started, self._started_s, self._speech_windows = True, cut_s, len(rest)

@@ -48,12 +48,17 @@ def up(config_file: Path, *, output: TextIO | None = sys.stdout) -> None:
         render(loaded, layout, programs)
         commands = processes(loaded, layout, programs)
         layout.procfile.write_text(procfile_text(commands))
-        environment = {**os.environ, "PYTHONUNBUFFERED": "1"}
-        supervisor = Supervisor(commands, cwd=layout.top, environment=environment, log_folder=layout.log, output=output)
+        supervisor = Supervisor(commands, cwd=layout.top, environment=environment(), log_folder=layout.log, output=output)
         readiness = Readiness(loaded, layout, programs)
         say(f"starting {', '.join(commands)}")
         supervisor.run(readiness.waiting_for, lambda: say(ready_line(loaded)), ready_s=READY_S)
         say("stopped")
+
+
+def environment() -> dict[str, str]:
+    """That of every process of a stack: proxies are for the outside world, and a stack only speaks to itself."""
+    kept = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
+    return {**kept, "PYTHONUNBUFFERED": "1"}
 
 
 def ready_line(loaded: LoadedConfig) -> str:

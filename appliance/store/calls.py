@@ -150,13 +150,15 @@ class CallStore:
 
     def _enqueue(self, event: Event, future: asyncio.Future[Durability] | None) -> None:
         if not is_kept(event):
-            return _answer(future, Durability.NOT_KEPT)
+            _answer(future, Durability.NOT_KEPT)
+            return
         try:
             _decode(_encode(event))  # a value of a wrong type would otherwise be found by the spool, too late to say where it came from
         except (TypeError, ValueError) as error:
             _log.error("an event of a call is not valid", extra={"reason": str(error), "event": repr(event)})
             metrics.STORE_EVENTS.labels("rejected").inc()
-            return _answer(future, Durability.LOST)
+            _answer(future, Durability.LOST)
+            return
         if len(self._queue) >= QUEUE_EVENTS:
             _, oldest = self._queue.popleft()
             metrics.STORE_EVENTS.labels("dropped").inc()

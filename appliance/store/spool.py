@@ -88,7 +88,7 @@ class Spool:
         for file in (*self._left_behind, self._own):
             if file is None or file.lines == 0:
                 continue
-            with open(os.dup(file.descriptor), "rb") as stream:
+            with os.fdopen(os.dup(file.descriptor), "rb") as stream:
                 stream.seek(file.read_to)
                 while len(lines) < most and stream.tell() < file.size:
                     lines.append(stream.readline().rstrip(b"\n"))
@@ -116,7 +116,7 @@ class Spool:
 
     def reject(self, line: bytes) -> None:
         """Keep a line that the database will never take where a person can find it."""
-        with open(self.folder / f"{self.name}.rejected", "ab") as stream:
+        with (self.folder / f"{self.name}.rejected").open("ab") as stream:
             stream.write(line + b"\n")
 
     def close(self) -> None:
@@ -144,7 +144,7 @@ def _lock(path: Path) -> _File | None:
         if os.fstat(descriptor).st_nlink:
             break
         os.close(descriptor)  # another process took it over and removed it between our two steps
-    with open(os.dup(descriptor), "rb") as stream:
+    with os.fdopen(os.dup(descriptor), "rb") as stream:
         content = stream.read()
     whole = content.rfind(b"\n") + 1
     if whole < len(content):  # the process died while it wrote its last line, which it never reported as stored

@@ -5,19 +5,48 @@ A change here needs a migration in `migrations/versions`; a test compares the tw
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
-from advanced_alchemy.base import DefaultBase
-from advanced_alchemy.types import BigIntIdentity, JsonB
-from sqlalchemy import ForeignKey, String, UniqueConstraint
-from sqlalchemy.orm import Mapped, mapped_column, relationship
+from sqlalchemy import JSON, BigInteger, DateTime, Dialect, ForeignKey, Integer, MetaData, String, TypeDecorator, UniqueConstraint
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+RowId = BigInteger().with_variant(Integer, "sqlite")
+"""SQLite numbers rows by itself only in a column that is exactly INTEGER."""
+Json = JSON().with_variant(JSONB, "postgresql")
+
+
+class Moment(TypeDecorator[datetime]):
+    """A time of day and date in UTC, which SQLite would give back without its zone."""
+
+    impl = DateTime(timezone=True)
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return None if value is None else value.astimezone(UTC)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        return value.replace(tzinfo=UTC) if value is not None and value.tzinfo is None else value
+
+
+class Row(DeclarativeBase):
+    metadata = MetaData(
+        naming_convention={
+            "pk": "pk_%(table_name)s",
+            "fk": "fk_%(table_name)s_%(column_0_name)s",
+            "uq": "uq_%(table_name)s_%(column_0_name)s",
+            "ix": "ix_%(table_name)s_%(column_0_name)s",
+        }
+    )
+    type_annotation_map = {datetime: Moment, dict[str, Any]: Json}  # noqa: RUF012
+
 
 _CALL_ID = String(64)
 _CODE = String(32)
 
 
-class Call(DefaultBase):
+class Call(Row):
     __tablename__ = "calls"
 
     id: Mapped[str] = mapped_column(_CALL_ID, primary_key=True)
@@ -42,13 +71,13 @@ class Call(DefaultBase):
     flags: Mapped[list[Flag]] = relationship(order_by="Flag.id", viewonly=True)
 
 
-class Utterance(DefaultBase):
+class Utterance(Row):
     """One segment of an utterance."""
 
     __tablename__ = "utterances"
     __table_args__ = (UniqueConstraint("call_id", "lane", "utterance", "segment"),)
 
-    id: Mapped[int] = mapped_column(BigIntIdentity, primary_key=True)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
     call_id: Mapped[str] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"))
     lane: Mapped[str] = mapped_column(_CODE)
     utterance: Mapped[int]
@@ -66,19 +95,19 @@ class Utterance(DefaultBase):
     confidence: Mapped[float]
     outcome: Mapped[str] = mapped_column(_CODE)
     reason: Mapped[str]
-    delays: Mapped[dict[str, Any]] = mapped_column(JsonB)
+    delays: Mapped[dict[str, Any]]
     """Seconds by stage, as `StageDelays`."""
     delay_s: Mapped[float]
     """`delays["total"]`, to sort and filter by."""
 
 
-class LanguageVoteRecord(DefaultBase):
+class LanguageVoteRecord(Row):
     """One vote that went into one decision about the caller's language."""
 
     __tablename__ = "language_votes"
     __table_args__ = (UniqueConstraint("call_id", "decided_at", "position"),)
 
-    id: Mapped[int] = mapped_column(BigIntIdentity, primary_key=True)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
     call_id: Mapped[str] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"))
     decided_at: Mapped[datetime]
     position: Mapped[int]
@@ -88,16 +117,16 @@ class LanguageVoteRecord(DefaultBase):
     how: Mapped[str] = mapped_column(_CODE)
     source: Mapped[str] = mapped_column(_CODE)
     weight: Mapped[float]
-    scores: Mapped[dict[str, Any]] = mapped_column(JsonB)
+    scores: Mapped[dict[str, Any]]
 
 
-class Flag(DefaultBase):
+class Flag(Row):
     """A party marked the utterance it had just heard as wrongly translated."""
 
     __tablename__ = "flags"
     __table_args__ = (UniqueConstraint("call_id", "flagged_at"),)
 
-    id: Mapped[int] = mapped_column(BigIntIdentity, primary_key=True)
+    id: Mapped[int] = mapped_column(RowId, primary_key=True)
     call_id: Mapped[str] = mapped_column(ForeignKey("calls.id", ondelete="CASCADE"))
     utterance_id: Mapped[int | None] = mapped_column(ForeignKey("utterances.id", ondelete="SET NULL"))
     """None when nothing had been interpreted yet."""

@@ -21,7 +21,9 @@ Phase = Literal["ringing", "greeting", "connecting", "interpreting", "direct", "
 Outcome = Literal["interpreted", "direct", "no_agent", "caller_gone", "agent_gone", "failed"]
 Resource = Literal["caller", "caller-bridge", "caller-media", "agent", "agent-bridge", "agent-media", "interpreter"]
 """What a call holds. A resource is held from the action that asks for it, so what is only half made is released too."""
-Prompt = Literal["greeting", "hold_on", "connected", "no_agent", "goodbye", "direct"]
+Prompt = Literal["greeting", "hold_on", "agent_greeting", "no_agent", "goodbye", "direct_bridge", "interpretation_lost"]
+Notice = Literal["", "direct_bridge", "interpretation_lost"]
+"""What the parties are told before they are joined directly; empty: nothing."""
 
 
 # Events
@@ -86,10 +88,10 @@ class DigitPressed:
 
 @dataclass(frozen=True, slots=True)
 class DirectWanted:
-    """Interpretation is not wanted (same language, key 0) or not possible (`announce`)."""
+    """Interpretation is not wanted (same language, key 0) or not possible."""
 
     reason: str
-    announce: bool = False
+    notice: Notice = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,8 +185,9 @@ class PressKey:
 class JoinDirectly:
     """Move the agent's channel to the caller's bridge and take the media channels out; leads to `Joined` or `JoinFailed`."""
 
-    announce: tuple[Party, ...] = ()
-    """Who is told before."""
+    told: tuple[Party, ...] = ()
+    """Who hears the notice before."""
+    notice: Notice = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +235,7 @@ class CallState:
     music: bool = False
     direct: str = ""
     """Why the parties are to be joined as soon as both are there; empty: they are to be interpreted."""
-    announce: bool = False
+    notice: Notice = ""
     joined: bool = False
     outcome: Outcome = "failed"
     """How the call counts once `closing` or `ended`."""
@@ -256,8 +259,8 @@ def step(state: CallState, event: CallInput) -> Step:
             return _aborted(state, reason)
         case DigitPressed(party, digit):
             return _digit(state, party, digit)
-        case DirectWanted(reason, announce):
-            return _direct_wanted(state, reason, announce)
+        case DirectWanted(reason, notice):
+            return _direct_wanted(state, reason, notice)
     match state.phase:
         case "ringing":
             return _ringing(state, event)
@@ -297,17 +300,17 @@ def _waiting(state: CallState, event: CallInput) -> Step:
             return replace(state, music=True), (StartMusic(),)
         case AgentAnswered() if state.agent == "ringing":
             if state.direct:
-                return _join(replace(state, agent="answered"), state.direct, ("caller",) if state.announce else ())
+                return _join(replace(state, agent="answered"), state.direct, state.notice, "caller")
             return _hold(replace(state, agent="answered"), "agent-bridge", "agent-media"), (OpenLeg("agent"),)
         case LegReady("agent") if state.agent == "answered":
             state = replace(state, agent="ready")
             attach: tuple[CallAction, ...] = (Attach("agent"),)
             if state.direct:
-                return _after(attach, _join(state, state.direct, ("caller", "agent") if state.announce else ()))
+                return _after(attach, _join(state, state.direct, state.notice, "caller", "agent"))
             state, quiet = _silence_music(replace(state, phase="interpreting", reason=""))
-            return state, (*attach, *quiet, Interpret(), Say("agent", "connected"))
+            return state, (*attach, *quiet, Interpret(), Say("agent", "agent_greeting"))
         case LegFailed("agent", reason) | LegLost("agent", reason) if state.agent == "answered":
-            return _join(state, f"no media to the agent: {reason}", ("caller",))
+            return _join(state, f"no media to the agent: {reason}", "interpretation_lost", "caller")
         case AgentUnavailable(reason) if state.agent == "ringing":
             state, quiet = _silence_music(replace(state, agent="away"))
             state, gone = _release(state, "agent")
@@ -315,7 +318,7 @@ def _waiting(state: CallState, event: CallInput) -> Step:
         case LegLost("caller", reason):
             if state.agent == "ringing":
                 return _hand_over(state, f"media to the caller lost: {reason}")
-            return _join(state, f"media to the caller lost: {reason}", ("agent",) if state.agent == "ready" else ())
+            return _join(state, f"media to the caller lost: {reason}")
     return state, ()
 
 
@@ -323,7 +326,7 @@ def _interpreting(state: CallState, event: CallInput) -> Step:
     match event:
         case LegLost(party, reason):
             other: Party = "agent" if party == "caller" else "caller"
-            return _join(state, f"media to the {party} lost: {reason}", (other,))
+            return _join(state, f"media to the {party} lost: {reason}", "interpretation_lost", other)
     return state, ()
 
 
@@ -392,20 +395,20 @@ def _digit(state: CallState, party: Party, digit: str) -> Step:
     press: tuple[CallAction, ...] = (PressKey(party, digit),)
     if digit != DIRECT_KEY:
         return state, press
-    return _after(press, _direct_wanted(state, f"{party} pressed {DIRECT_KEY}", announce=False))
+    return _after(press, _direct_wanted(state, f"{party} pressed {DIRECT_KEY}", "direct_bridge"))
 
 
-def _direct_wanted(state: CallState, reason: str, announce: bool) -> Step:
+def _direct_wanted(state: CallState, reason: str, notice: Notice) -> Step:
     if state.phase == "interpreting":
-        return _join(state, reason, ("caller", "agent") if announce else ())
+        return _join(state, reason, notice, "caller", "agent")
     if state.phase in ("ringing", "greeting", "connecting"):
-        return replace(state, direct=state.direct or reason, announce=state.announce or announce), ()
+        return replace(state, direct=state.direct or reason, notice=state.notice or notice), ()
     return state, ()
 
 
-def _join(state: CallState, reason: str, announce: tuple[Party, ...]) -> Step:
+def _join(state: CallState, reason: str, notice: Notice = "", *told: Party) -> Step:
     state, quiet = _silence_music(replace(state, phase="direct", reason=reason))
-    return state, (*quiet, JoinDirectly(announce))
+    return state, (*quiet, JoinDirectly(told, notice) if notice else JoinDirectly())
 
 
 def _close(state: CallState, party: Party, prompt: Prompt, outcome: Outcome, reason: str) -> Step:

@@ -11,8 +11,9 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 
 LIMIT = 8
 """Placeholders of each kind a translator knows; what is beyond it in a sentence stays in the text."""
@@ -20,11 +21,15 @@ LIMIT = 8
 NUMBER_PLACEHOLDERS: tuple[str, ...] = tuple(f"<n{index}>" for index in range(1, LIMIT + 1))
 TERM_PLACEHOLDERS: tuple[str, ...] = tuple(f"<t{index}>" for index in range(1, LIMIT + 1))
 
+MISSPELT = 0.7
+"""Likeness to a known word (0 to 1, `difflib`) from which a word counts as that word misspelt."""
+
 _PLACEHOLDER = re.compile(r"<[nt]\d+>")
 _ADDRESS = r"https?://\S+|[\w.+-]+@[\w-]+(?:\.[\w-]+)+"
 _NUMBER = r"\d+(?: \d+)+(?![A-Za-z\d])|[A-Za-z]*\d[A-Za-z\d]*(?:[-.,:/][A-Za-z\d]*\d[A-Za-z\d]*)*"
 _WORD = r"\w\u0900-\u0dff"  # \w leaves out the vowel signs of Indian scripts
 _PROTECTED = re.compile(rf"(?P<term>{_PLACEHOLDER.pattern}|{_ADDRESS})|(?P<number>{_NUMBER})")
+_LATIN = re.compile(rf"(?<![{_WORD}<])[A-Za-z]{{2,}}(?![{_WORD}])")
 _NUMBERS = re.compile(_NUMBER)
 
 
@@ -101,6 +106,15 @@ def restore(text: str, values: Mapping[str, str]) -> Restored:
         repeated=tuple(value for placeholder, value in values.items() if counts[placeholder] > 1),
         invented=invented,
     )
+
+
+def foreign_words(text: str, known: Collection[str]) -> dict[str, str]:
+    """Latin words of a sentence that are neither in `known` (small letters) nor like a word of it: a glossary for `protect`.
+
+    A small translator that never saw a product's name writes a name it knows instead, with a good score; so it is kept away.
+    """
+    found = (word for word in _LATIN.findall(text) if word.casefold() not in known)
+    return {word: word for word in found if not get_close_matches(word.casefold(), known, n=1, cutoff=MISSPELT)}
 
 
 def ascii_digits(text: str) -> str:

@@ -220,10 +220,10 @@ def main() -> None:
     parser.add_argument("folders", type=Path, nargs="+", metavar="DIR")
     faults = check(*parser.parse_args().folders)
     for fault in faults:
-        print(fault)
+        print(fault)  # noqa: T201
     if faults:
         sys.exit(1)
-    print("no fault found")
+    print("no fault found")  # noqa: T201
 
 
 if __name__ == "__main__":

@@ -183,6 +183,13 @@ def vocabulary(book: Phrasebook, code: str) -> Vocabulary:
     return Vocabulary(sorted(known), frozenset(known), frozenset(values))
 
 
+def latin_words(book: Phrasebook) -> list[str]:
+    """The Latin words of the phrasebook in small letters: those the translator knows how to handle."""
+    texts = [text for template in book.templates for text in template.text.values()]
+    texts += [text for values in book.values.values() for value in values for text in value.text.values()]
+    return sorted({word.casefold() for text in texts for word in re.findall(r"(?<!\{)\b[A-Za-z]{2,}\b(?!\})", text)})
+
+
 def read_off_topic(path: Path, split: Split) -> dict[str, list[str]]:
     """Off-topic sentences by language; a tenth each is kept for development and test, by a hash of the sentence."""
     found: dict[str, list[str]] = {code: [] for code in LANGUAGES}

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import argparse
 import logging
-import os
 import random
 import shutil
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ import sentencepiece
 import torch
 
 from appliance.training import phrasebook
+from appliance.training.phrasebook import Example
 from appliance.training.translator_export import export
 from appliance.training.translator_model import PAD, Batches, learn_vocabulary, new_model
 from appliance.training.translator_pairs import PairSource, read_off_topic
@@ -109,18 +110,18 @@ def train(minutes: float, *, resume: bool, folder: Path, extra: tuple[Path, ...]
         if spent >= next_score:
             next_score = spent + SCORE_EVERY
             _save(checkpoint, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step, "spent": spent})
-            _score(checkpoint, dev)
+            _score(checkpoint, dev, extra)
             last = time.monotonic()  # scoring is not training time
     final = folder / "final.pt"
     _save(final, {"model": model.state_dict(), "step": step, "spent": spent})
-    _score(final, dev)
+    _score(final, dev, extra)
     return final
 
 
-def _score(checkpoint: Path, dev: Any) -> None:
+def _score(checkpoint: Path, dev: Sequence[Example], extra: tuple[Path, ...]) -> None:
     folder = Path(tempfile.mkdtemp(prefix="translator-"))
     try:
-        export(checkpoint, folder)
+        export(checkpoint, folder, extra)
         log.info("development split\n%s", report(score(folder, dev)))
     finally:
         shutil.rmtree(folder)
@@ -129,7 +130,7 @@ def _score(checkpoint: Path, dev: Any) -> None:
 def _save(path: Path, state: dict[str, Any]) -> None:
     part = path.with_suffix(".part")
     torch.save(state, part)
-    os.replace(part, path)
+    part.replace(path)
 
 
 def main() -> None:

@@ -135,7 +135,7 @@ async def test_a_call_from_the_first_ring_to_the_goodbye(stage: Stage) -> None:
         "say caller hold_on",
         "attach agent",
         "start",
-        "say agent connected",
+        "say agent agent_greeting",
         "key caller *",
         "say caller goodbye",
     ]
@@ -158,8 +158,6 @@ async def test_a_caller_who_hangs_up_leaves_nothing(stage: Stage, when: str) -> 
     stage.prepare = lambda interpreter: interpreter.hold.update({"greeting": asyncio.Event()} if when == "greeting" else {})
     if when == "ringing":
         stage.asterisk.media_sockets = False
-    if when == "agent-leg":
-        stage.prepare = lambda interpreter: setattr(stage.asterisk, "media_sockets", False)
     if when in ("interpreting", "closing", "direct"):
         caller = await stage.interpreting()
         if when == "closing":
@@ -178,6 +176,7 @@ async def test_a_caller_who_hangs_up_leaves_nothing(stage: Stage, when: str) -> 
         else:
             await stage.state("connecting")
         if when == "agent-leg":
+            stage.asterisk.media_sockets = False
             await stage.asterisk.agent_answers()
             await stage.until(lambda: any(name.endswith("-agent-media") for name in stage.asterisk.channels), "the agent's leg")
     await stage.asterisk.hang_up(caller)
@@ -229,7 +228,7 @@ async def test_an_interpreter_that_gives_up_announces_and_joins(stage: Stage) ->
     await stage.interpreting()
     stage.interpreters[0].context.unavailable("all model servers are down")
     await stage.until(lambda: stage.interpreters[0].stopped)
-    assert {"say caller direct", "say agent direct"} <= set(stage.told)
+    assert {"say caller interpretation_lost", "say agent interpretation_lost"} <= set(stage.told)
     assert stage.states[-1] == "direct"
 
 
@@ -277,7 +276,7 @@ async def test_without_media_for_the_agent_the_parties_are_joined(stage: Stage, 
     stage.asterisk.media_sockets = False
     agent = await stage.asterisk.agent_answers()
     await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
-    assert "say caller direct" in stage.told
+    assert "say caller interpretation_lost" in stage.told
 
 
 async def test_media_lost_in_mid_call_joins_the_parties(stage: Stage) -> None:
@@ -334,6 +333,33 @@ async def test_what_an_earlier_worker_left_is_cleaned_and_its_caller_sent_to_the
     assert stage.asterisk.in_dialplan == [(caller, "without-interpreter")]
     assert set(stage.asterisk.channels) == {caller, "setu-2-x-caller-media"}
     assert set(stage.asterisk.bridges) == {"setu-2-of-another", "foreign"}
+
+
+async def test_an_asterisk_that_still_boots_is_asked_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "BOOT_RETRY_S", 0.02)
+    monkeypatch.setattr(worker_module, "BOOT_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(worker_module, "ORPHAN_WAIT_S", 0.02)
+    await stage.asterisk.drop()
+    await stage.until(lambda: not stage.worker.ari.connected)
+    stage.asterisk.bridges["setu-1-old-caller"] = set()
+    stage.asterisk.requests.clear()
+    stage.asterisk.refuse["GET channels"] = 503
+    await stage.asterisk.dial()
+    await stage.until(lambda: len(stage.asterisk.requests) > 2, "requests while it boots")
+    stage.asterisk.refuse.clear()
+    stage.asterisk.silent.add("GET channels")
+    asked = len(stage.asterisk.requests)
+    await stage.until(lambda: len(stage.asterisk.requests) > asked + 1, "requests without answer")
+    stage.asterisk.silent.clear()
+    await stage.until(lambda: not stage.asterisk.bridges, "the bridge cleaned")
+
+
+async def test_a_prompt_to_a_lost_leg_does_not_hold_the_call_up(stage: Stage) -> None:
+    stage.prepare = lambda interpreter: interpreter.hold.update({"interpretation_lost": asyncio.Event()})
+    await stage.interpreting()
+    for peer in list(stage.asterisk.media.values()):
+        await peer.socket.close()
+    await stage.until(lambda: stage.interpreters[0].stopped, "joined without waiting for the notice", 2.0)
 
 
 async def test_asterisk_gone_for_good_ends_the_calls(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

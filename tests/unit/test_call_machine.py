@@ -44,7 +44,7 @@ EVERY_INPUT: list[CallInput] = [
     JoinFailed("x"),
     Aborted("x"),
     DirectWanted("same language"),
-    DirectWanted("no models", announce=True),
+    DirectWanted("no models", "interpretation_lost"),
     *(make(party) for party in ("caller", "agent") for make in (LegReady, HungUp)),
     *(make(party, "x") for party in ("caller", "agent") for make in (LegFailed, LegLost)),
     *(DigitPressed(party, digit) for party in ("caller", "agent") for digit in "05*"),
@@ -213,7 +213,7 @@ def test_agents_ring_while_the_greeting_is_heard() -> None:
 def test_music_stops_before_interpretation_starts() -> None:
     replay = waiting()
     actions = replay.feed(AgentAnswered(), LegReady("agent"))
-    assert actions.index(machine.StopMusic()) < actions.index(machine.Interpret()) < actions.index(Say("agent", "connected"))
+    assert actions.index(machine.StopMusic()) < actions.index(machine.Interpret()) < actions.index(Say("agent", "agent_greeting"))
 
 
 def test_an_agent_who_answers_during_the_greeting_is_interpreted_at_once_and_without_music() -> None:
@@ -258,7 +258,7 @@ def test_a_caller_who_gives_up_early_ends_the_call_at_once(before: list[CallInpu
 
 def test_key_zero_joins_the_parties_and_frees_media_and_interpreter() -> None:
     replay = interpreting()
-    assert replay.feed(DigitPressed("caller", "0")) == [machine.PressKey("caller", "0"), JoinDirectly()]
+    assert replay.feed(DigitPressed("caller", "0")) == [machine.PressKey("caller", "0"), JoinDirectly(("caller", "agent"), "direct_bridge")]
     replay.feed(Joined())
     assert replay.exists == {"caller", "agent", "caller-bridge"}
     replay.feed(HungUp("agent"))
@@ -271,14 +271,14 @@ def test_other_keys_go_to_the_interpreter() -> None:
 
 def test_without_interpreter_the_parties_are_told_and_joined() -> None:
     replay = interpreting()
-    assert replay.feed(DirectWanted("models are gone", announce=True)) == [JoinDirectly(("caller", "agent"))]
+    assert replay.feed(DirectWanted("models are gone", "interpretation_lost")) == [JoinDirectly(("caller", "agent"), "interpretation_lost")]
 
 
 def test_without_interpreter_from_the_start_the_agent_is_joined_when_he_answers() -> None:
     replay = Replay()
-    replay.feed(CallerArrived(), DirectWanted("no models", announce=True), LegReady("caller"))
+    replay.feed(CallerArrived(), DirectWanted("no models", "interpretation_lost"), LegReady("caller"))
     replay.feed(PromptDone("caller", "greeting"), PromptDone("caller", "hold_on"))
-    assert replay.feed(AgentAnswered()) == [machine.StopMusic(), JoinDirectly(("caller",))]
+    assert replay.feed(AgentAnswered()) == [machine.StopMusic(), JoinDirectly(("caller",), "interpretation_lost")]
 
 
 def test_no_media_to_the_caller_sends_him_to_the_queue_before_anything_is_released() -> None:
@@ -293,7 +293,7 @@ def test_no_media_to_the_caller_sends_him_to_the_queue_before_anything_is_releas
 def test_no_media_to_the_agent_joins_directly() -> None:
     replay = waiting()
     replay.feed(AgentAnswered())
-    assert replay.feed(LegFailed("agent", "no socket")) == [machine.StopMusic(), JoinDirectly(("caller",))]
+    assert replay.feed(LegFailed("agent", "no socket")) == [machine.StopMusic(), JoinDirectly(("caller",), "interpretation_lost")]
 
 
 def test_a_stopping_worker_sends_who_waits_to_the_queue() -> None:
@@ -304,4 +304,4 @@ def test_a_stopping_worker_sends_who_waits_to_the_queue() -> None:
 
 
 def test_media_of_one_party_lost_while_interpreting() -> None:
-    assert interpreting().feed(LegLost("caller", "closed"))[-1] == JoinDirectly(("agent",))
+    assert interpreting().feed(LegLost("caller", "closed"))[-1] == JoinDirectly(("agent",), "interpretation_lost")

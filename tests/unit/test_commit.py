@@ -25,7 +25,8 @@ def test_a_sentence_is_committed_once_two_decodes_agree_beyond_it() -> None:
 
 def test_a_full_stop_at_the_end_of_half_a_sentence_commits_nothing() -> None:
     segments, rest = run("मेरा printer.", "मेरा printer.", "मेरा printer खराब.", final="मेरा printer खराब है.")
-    assert segments == [] and rest == "मेरा printer खराब है."
+    assert segments == []
+    assert rest == "मेरा printer खराब है."
 
 
 def test_a_mark_that_only_one_decode_has_commits_nothing() -> None:
@@ -53,7 +54,8 @@ def test_a_late_revision_changes_only_what_follows() -> None:
 
 def test_empty_partials_say_nothing() -> None:
     segments, rest = run("", "a b. c", "", "a b. c d", "", final="a b. c d e.")
-    assert segments == ["a b."] and rest == "c d e."
+    assert segments == ["a b."]
+    assert rest == "c d e."
 
 
 def test_a_repeated_sentence_is_committed_twice() -> None:

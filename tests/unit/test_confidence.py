@@ -32,8 +32,8 @@ def test_one_bad_half_shows() -> None:
 def test_thresholds_come_from_the_configuration() -> None:
     config = Config()
     assert refusal(config, 0.9, 0.9) == ""
-    assert refusal(config, config.recognise.min_confidence - 0.01, 0.9) == "unclear speech"
-    assert refusal(config, 0.9, config.translate.min_confidence - 0.01) == "unsure translation"
+    assert refusal(config, config.recognise.min_confidence - 0.01, 0.9) == "unclear-speech"
+    assert refusal(config, 0.9, config.translate.min_confidence - 0.01) == "unsure-translation"
     assert refusal(config, 0.9) == ""
 
 
@@ -41,19 +41,19 @@ def test_thresholds_come_from_the_configuration() -> None:
     ("source", "translation", "target", "expected"),
     [
         ("என் ticket நம்பர் 45721.", "मेरा ticket number 45721 है.", "hinglish", ""),
-        ("என் ticket நம்பர் 45721.", "मेरा ticket number 45712 है.", "hinglish", "number lost"),
+        ("என் ticket நம்பர் 45721.", "मेरा ticket number 45712 है.", "hinglish", "number-lost"),
         ("என் ticket நம்பர் ४५७.", "मेरा ticket number 457 है.", "hinglish", ""),
-        ("error 407, 407", "error 407 है", "hinglish", "number lost"),
-        ("printer खराब है.", "printer 5512 சரியில்லை.", "ta", "number invented"),
+        ("error 407, 407", "error 407 है", "hinglish", "number-lost"),
+        ("printer खराब है.", "printer 5512 சரியில்லை.", "ta", "number-invented"),
         ("एक minute रुकिए.", "1 நிமிடம் பொறுங்கள்.", "ta", ""),
-        ("हाँ.", "", "ta", "empty translation"),
-        ("हाँ.", " . ", "ta", "empty translation"),
-        ("हाँ.", "ஆம். " * 20, "ta", "translation too long"),
-        ("मेरा printer दो दिन से काम नहीं कर रहा है.", "ஆம்.", "ta", "translation too short"),
-        ("मेरा printer काम नहीं कर रहा है.", "என் என் என் என் printer வேலை", "ta", "translation repeats itself"),
-        ("मेरा printer काम नहीं कर रहा है जी", "என் printer என் printer என் printer என் printer", "ta", "translation repeats itself"),
+        ("हाँ.", "", "ta", "empty-translation"),
+        ("हाँ.", " . ", "ta", "empty-translation"),
+        ("हाँ.", "ஆம். " * 20, "ta", "translation-too-long"),
+        ("मेरा printer दो दिन से काम नहीं कर रहा है.", "ஆம்.", "ta", "translation-too-short"),
+        ("मेरा printer काम नहीं कर रहा है.", "என் என் என் என் printer வேலை", "ta", "translation-repeats"),
+        ("मेरा printer काम नहीं कर रहा है जी", "என் printer என் printer என் printer என் printer", "ta", "translation-repeats"),
         ("लाल लाल लाल लाल light है.", "சிவப்பு சிவப்பு சிவப்பு சிவப்பு light.", "ta", ""),
-        ("हाँ जी ठीक है.", "అవును సరే.", "ta", "translation in another script"),
+        ("हाँ जी ठीक है.", "అవును సరే.", "ta", "translation-script"),
         ("Outlook restart करो.", "Outlook restart.", "te", ""),
     ],
 )

@@ -1,4 +1,3 @@
-import os
 import stat
 import textwrap
 from pathlib import Path
@@ -79,12 +78,21 @@ def test_unknown_table_and_a_key_without_anything_near(tmp_path: Path) -> None:
             "[listen]\nspeech_probability = 1",
             "appliance.toml:2: listen.speech_probability: 1 is not allowed; allowed: number, more than 0 and less than 1",
         ),
-        ("[listen]\nmin_speech_s = nan", "appliance.toml:2: listen.min_speech_s: nan is not allowed; allowed: number, more than 0 and at most 600"),
-        ("[identify]\ndefault = 'en'", 'appliance.toml:2: identify.default: "en" is not allowed; allowed: one of "hi", "kn", "mr", "ta", "te"'),
+        (
+            "[listen]\nmin_speech_s = nan",
+            "appliance.toml:2: listen.min_speech_s: nan is not allowed; allowed: number, more than 0 and at most 600",
+        ),
+        (
+            "[identify]\ndefault = 'en'",
+            'appliance.toml:2: identify.default: "en" is not allowed; allowed: one of "hi", "kn", "mr", "ta", "te"',
+        ),
         ("[play]\noriginal_voice = 1", "appliance.toml:2: play.original_voice: 1 is not allowed; allowed: true or false"),
         ("node = 3", "appliance.toml:1: node: 3 is not allowed; allowed: a table with the keys name, state_dir, run_dir"),
         ("[telephony]\nagents = 'a'", 'appliance.toml:2: telephony.agents: "a" is not allowed; allowed: a list of tables'),
-        ("[tts]\n[tts.voices]\nta = 5", "appliance.toml:2: tts.voices: a table is not allowed; allowed: a table, each value text in quotes"),
+        (
+            "[tts]\n[tts.voices]\nta = 5",
+            "appliance.toml:2: tts.voices: a table is not allowed; allowed: a table, each value text in quotes",
+        ),
     ],
 )
 def test_bad_value_names_its_line_and_the_allowed_ones(tmp_path: Path, text: str, expected: str) -> None:
@@ -180,7 +188,11 @@ def test_an_agent_may_not_have_the_name_of_a_trunk(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("text", "line", "words"),
-    [("[node]\nname = \n", 2, "not valid TOML"), ("[node]\nname = 'a'\nname = 'b'\n", 3, "not valid TOML"), ("[node]\nname = 'a", 2, "not valid TOML")],
+    [
+        ("[node]\nname = \n", 2, "not valid TOML"),
+        ("[node]\nname = 'a'\nname = 'b'\n", 3, "not valid TOML"),
+        ("[node]\nname = 'a", 2, "not valid TOML"),
+    ],
 )
 def test_broken_syntax_names_its_line(tmp_path: Path, text: str, line: int, words: str) -> None:
     (message,) = refusal(tmp_path, text)
@@ -221,7 +233,7 @@ def test_a_missing_generated_secret_is_made_once_and_only_for_its_owner(tmp_path
     assert loaded.secret("file:caller-hash-key") != secret
     file = tmp_path / "state" / "ari-password"
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
-    assert sorted(os.listdir(tmp_path / "state")) == ["ari-password", "caller-hash-key"]
+    assert sorted(path.name for path in (tmp_path / "state").iterdir()) == ["ari-password", "caller-hash-key"]
 
 
 def test_a_systemd_credential_comes_before_the_state_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -238,7 +250,7 @@ def test_a_systemd_credential_comes_before_the_state_folder(tmp_path: Path, monk
 def test_other_secrets_must_exist_and_hold_something(tmp_path: Path) -> None:
     loaded = loaded_from(tmp_path)
     assert loaded.secret("plain text") == "plain text"
-    with pytest.raises(SecretError, match="'agent-1' is missing.*looked for .*state/agent-1"):
+    with pytest.raises(SecretError, match=r"'agent-1' is missing.*looked for .*state/agent-1"):
         loaded.secret("file:agent-1")
     (tmp_path / "state").mkdir()
     (tmp_path / "state" / "agent-1").write_text("\n")

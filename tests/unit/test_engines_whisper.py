@@ -31,17 +31,17 @@ def engine(folder: Path) -> WhisperShort:
     return WhisperShort(folder, compute_type="float32")
 
 
-@pytest.mark.parametrize("samples", [400, 4000, 16_000, 51_200])
+@pytest.mark.parametrize("samples", [400, 4000, 16_000, 51_277])
 def test_features_are_those_of_faster_whisper(samples: int) -> None:
     theirs = FeatureExtractor()
     audio = noise(samples / 16_000)
-    expected = theirs(np.pad(audio, (0, -samples % 160)).astype(np.float32) / 32768, padding=0)
+    expected = theirs(audio.astype(np.float32) / 32768)[:, : samples // 160]
     np.testing.assert_allclose(LogMel(theirs.mel_filters)(audio), expected, atol=1e-5)
 
 
 def test_audio_of_any_length_has_features() -> None:
     log_mel = LogMel(FeatureExtractor().mel_filters)
-    assert [log_mel(noise(samples / 16_000)).shape for samples in (1, 160, 4801)] == [(80, 2), (80, 2), (80, 31)]
+    assert [log_mel(noise(samples / 16_000)).shape for samples in (1, 160, 4801)] == [(80, 1), (80, 1), (80, 30)]
 
 
 def test_stacked_features_end_in_zeros_or_are_cut() -> None:

@@ -66,5 +66,5 @@ def test_a_bad_lexicon_is_named_with_its_line(tmp_path: Path, content: str, mess
 
 
 def test_a_missing_lexicon_is_named(tmp_path: Path) -> None:
-    with pytest.raises(LexiconError, match="missing.tsv"):
+    with pytest.raises(LexiconError, match=r"missing\.tsv"):
         read_lexicon(tmp_path / "missing.tsv")

@@ -24,14 +24,19 @@ def test_a_clear_first_utterance_decides_by_itself() -> None:
     who = identifier()
     assert who.guess == "hi", "the default, before anything is heard"
     verdict = who.hear(1, seen(TAMIL, ta=0.95))
-    assert isinstance(verdict, Decided) and verdict.language == "ta" and verdict.changed and verdict.how == "votes"
-    assert who.settled and who.guess == "ta"
+    assert isinstance(verdict, Decided)
+    assert verdict.language == "ta"
+    assert verdict.changed
+    assert verdict.how == "votes"
+    assert who.settled
+    assert who.guess == "ta"
     assert [vote.source for vote in who.votes] == ["audio", "script"]
 
 
 def test_hello_alone_does_not_decide() -> None:
     verdict = identifier().hear(1, seen("ஹலோ", 0.4, ta=0.7))
-    assert isinstance(verdict, NeedMore) and verdict.leading == "ta"
+    assert isinstance(verdict, NeedMore)
+    assert verdict.leading == "ta"
 
 
 def test_two_undecided_utterances_then_the_keypad_is_asked_for_once() -> None:
@@ -54,20 +59,26 @@ def test_hindi_and_marathi_are_told_apart_by_the_text_when_the_audio_is_torn() -
     leading = verdict.language if isinstance(verdict, Decided) else verdict.leading
     assert leading == "mr"
     second = who.hear(2, torn)
-    assert isinstance(second, Decided) and second.language == "mr" and second.how == "votes"
+    assert isinstance(second, Decided)
+    assert second.language == "mr"
+    assert second.how == "votes"
 
 
 def test_memory_tips_the_balance_and_is_named() -> None:
     unsure = seen("", 2.0, kn=0.6, te=0.3)
     assert isinstance(identifier().hear(1, unsure), NeedMore)
     verdict = identifier("kn").hear(1, unsure)
-    assert isinstance(verdict, Decided) and verdict.language == "kn" and verdict.how == "memory"
+    assert isinstance(verdict, Decided)
+    assert verdict.language == "kn"
+    assert verdict.how == "memory"
     assert identifier("kn").guess == "kn"
 
 
 def test_memory_does_not_win_against_clear_speech() -> None:
     verdict = identifier("hi").hear(1, seen(TAMIL, ta=0.97))
-    assert isinstance(verdict, Decided) and verdict.language == "ta" and verdict.how == "votes"
+    assert isinstance(verdict, Decided)
+    assert verdict.language == "ta"
+    assert verdict.how == "votes"
 
 
 def test_memory_of_an_unknown_language_is_ignored() -> None:
@@ -92,9 +103,13 @@ def test_one_odd_utterance_does_not_change_the_language_but_clear_ones_do() -> N
     who = identifier()
     assert isinstance(who.hear(1, seen("", 2.0, hi=0.9)), Decided)
     first = who.hear(2, seen("", 2.0, mr=0.9))
-    assert isinstance(first, Decided) and first.language == "hi" and not first.changed
+    assert isinstance(first, Decided)
+    assert first.language == "hi"
+    assert not first.changed
     second = who.hear(3, seen("माझा computer चालत नाही", 3.0, mr=0.97, written=scores(mr=0.97)))
-    assert isinstance(second, Decided) and second.language == "mr" and second.changed
+    assert isinstance(second, Decided)
+    assert second.language == "mr"
+    assert second.changed
 
 
 def test_doubt_listens_again_and_earlier_votes_count_half() -> None:
@@ -102,10 +117,12 @@ def test_doubt_listens_again_and_earlier_votes_count_half() -> None:
     who.hear(1, seen(HINDI, hi=0.97, written=scores(hi=0.9)))
     assert who.settled
     who.doubt()
-    assert not who.settled and who.language == "hi"
+    assert not who.settled
+    assert who.language == "hi"
     who.hear(2, seen(TAMIL, ta=0.97))
     verdict = who.hear(3, seen(TAMIL, ta=0.97))
-    assert isinstance(verdict, Decided) and verdict.language == "ta"
+    assert isinstance(verdict, Decided)
+    assert verdict.language == "ta"
 
 
 def test_a_key_is_final() -> None:
@@ -113,7 +130,9 @@ def test_a_key_is_final() -> None:
     assert who.choose("te") == Decided("te", 1.0, "keypad", True)
     who.doubt()
     verdict = who.hear(1, seen(TAMIL, ta=0.99))
-    assert isinstance(verdict, Decided) and verdict.language == "te" and not verdict.changed
+    assert isinstance(verdict, Decided)
+    assert verdict.language == "te"
+    assert not verdict.changed
     assert who.votes[-1].source == "keypad"
     with pytest.raises(ValueError, match="hinglish"):
         who.choose("hinglish")
@@ -123,16 +142,21 @@ def test_nobody_pressed_a_key_the_default_is_taken_and_may_still_be_corrected() 
     who = identifier(default="mr")
     who.hear(1, seen("हेलो", 0.4, hi=0.5, mr=0.4))
     verdict = who.choose("mr", how="default")
-    assert verdict.how == "default" and who.language == "mr" and not who.settled
+    assert verdict.how == "default"
+    assert who.language == "mr"
+    assert not who.settled
     later = who.hear(2, seen(TAMIL, 4.0, ta=0.99, written=scores(ta=0.99)))
-    assert isinstance(later, Decided) and later.language == "ta" and later.changed
+    assert isinstance(later, Decided)
+    assert later.language == "ta"
+    assert later.changed
 
 
 def test_preview_changes_nothing() -> None:
     who = identifier()
     assert who.preview(seen(TAMIL, ta=0.95)) == "ta"
     assert who.preview(seen("", 0.3, ta=0.5)) is None
-    assert who.language is None and who.votes == []
+    assert who.language is None
+    assert who.votes == []
 
 
 def test_an_utterance_that_says_nothing_leaves_the_decision_open() -> None:

@@ -33,7 +33,9 @@ def test_one_utterance_with_preroll_and_a_short_tail() -> None:
     events = feed(Listener(LISTEN), pattern((False, 1.0), (True, 1.0), (False, 1.0)))
     assert kinds(events) == ["SpeechStarted", "SpeechPaused", "SpeechEnded"]
     started, paused, ended = events
-    assert isinstance(started, SpeechStarted) and isinstance(paused, SpeechPaused) and isinstance(ended, SpeechEnded)
+    assert isinstance(started, SpeechStarted)
+    assert isinstance(paused, SpeechPaused)
+    assert isinstance(ended, SpeechEnded)
     utterance = ended.utterance
     assert started.at_s == utterance.started_s == pytest.approx(31 * WINDOW_S)
     assert [utterance.ended_s, paused.at_s] == pytest.approx([62 * WINDOW_S] * 2)
@@ -56,7 +58,8 @@ def test_the_pause_before_going_on_does_not_end_the_utterance() -> None:
     events = feed(Listener(LISTEN), pattern((True, 1.0), (False, 0.3), (True, 1.0), (False, 1.0)))
     assert kinds(events) == ["SpeechStarted", "SpeechPaused", "SpeechResumed", "SpeechPaused", "SpeechEnded"]
     resumed, ended = events[2], events[4]
-    assert isinstance(resumed, SpeechResumed) and isinstance(ended, SpeechEnded)
+    assert isinstance(resumed, SpeechResumed)
+    assert isinstance(ended, SpeechEnded)
     assert resumed.at_s == pytest.approx(1.3, abs=0.05)
     assert ended.utterance.started_s == 0.0
     assert ended.utterance.ended_s == pytest.approx(2.3, abs=0.05)
@@ -81,12 +84,14 @@ def test_what_the_recogniser_heard_ends_it_sooner_and_only_in_that_pause() -> No
 
 def test_audio_so_far_grows_and_is_gone_after_the_end() -> None:
     listener = Listener(LISTEN)
-    assert len(listener.audio_so_far()) == 0 and not listener.speaking
+    assert len(listener.audio_so_far()) == 0
+    assert not listener.speaking
     feed(listener, pattern((True, 0.6)))
     assert listener.speaking
     assert len(listener.audio_so_far()) == listener.samples == len(pattern((True, 0.6))) * WINDOW
     feed(listener, pattern((False, 1.0)))
-    assert not listener.speaking and listener.samples == 0
+    assert not listener.speaking
+    assert listener.samples == 0
 
 
 def test_two_utterances_share_no_audio_and_lose_none_of_the_speech() -> None:
@@ -103,7 +108,8 @@ def test_a_long_utterance_is_cut_in_its_longest_late_pause_and_nothing_is_lost()
     parts = pattern((True, 2.2), (False, 0.19), (True, 0.8), (False, 0.13), (True, 2.0), (False, 1.0))
     events = feed(Listener(listen), parts)
     first, second = (event.utterance for event in events if isinstance(event, SpeechEnded))
-    assert first.cut and not second.cut
+    assert first.cut
+    assert not second.cut
     assert first.ended_s == pytest.approx(2.3, abs=0.1)
     assert second.started_s == first.ended_s
     numbers = np.concatenate((first.audio, second.audio)).reshape(-1, WINDOW)[:, 0]

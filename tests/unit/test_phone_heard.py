@@ -36,4 +36,5 @@ def test_long_audio_is_cut_in_its_pauses() -> None:
     cut = heard.pieces(samples)
     assert np.array_equal(np.concatenate(cut), samples)
     assert [len(piece) / 8000 for piece in cut] == pytest.approx([8.75, 8.25], abs=0.1)
-    assert heard.pieces(samples[: 8 * 8000])[0] is not None and len(heard.pieces(samples[: 8 * 8000])) == 1
+    assert heard.pieces(samples[: 8 * 8000])[0] is not None
+    assert len(heard.pieces(samples[: 8 * 8000])) == 1

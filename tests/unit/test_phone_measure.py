@@ -91,12 +91,14 @@ def test_the_delay_runs_from_the_end_of_sent_speech_to_the_first_translated_soun
     call = record(spoken, received, tracks)
     audio = measure.lay_out(call)
     first, second = measure.measure(call, audio, {})
-    assert first.heard_from_s is not None and second.heard_from_s is not None
+    assert first.heard_from_s is not None
+    assert second.heard_from_s is not None
     assert first.heard_from_s - first.speech.end_s == pytest.approx(0.85, abs=0.03)
     assert second.heard_from_s - second.speech.end_s == pytest.approx(1.3, abs=0.03)
     assert (first.speech.start_s, first.speech.end_s) == pytest.approx((2.1, 4.1), abs=0.03)
     assert first.heard_to_s == pytest.approx(6.55, abs=0.03)
-    assert first.reference == "one two." and first.last_part_from_s == first.heard_from_s
+    assert first.reference == "one two."
+    assert first.last_part_from_s == first.heard_from_s
     assert measure.first_audio(audio) == pytest.approx(1.0, abs=0.02)
     silence = measure.longest_silences(audio, [first, second])
     assert silence.agent == pytest.approx(0.85 - 0.07, abs=0.06), "between the end of the original beneath and the translation"
@@ -123,8 +125,10 @@ def test_a_file_of_two_utterances_is_divided_and_each_translation_found_by_its_s
     first, second = measure.measure(call, audio, sounds)  # type: ignore[arg-type]
     assert (first.reference, second.reference) == ("First one.", "Second one?")
     assert (first.speech.end_s, second.speech.start_s, second.speech.end_s) == pytest.approx((3.5, 4.5, 6.0), abs=0.03)
-    assert first.heard_from_s == pytest.approx(5.8, abs=0.03) and second.heard_from_s == pytest.approx(7.3, abs=0.01)
-    assert first.heard_to_s == pytest.approx(7.3, abs=0.03) and second.heard_to_s == pytest.approx(8.8, abs=0.03)
+    assert first.heard_from_s == pytest.approx(5.8, abs=0.03)
+    assert second.heard_from_s == pytest.approx(7.3, abs=0.01)
+    assert first.heard_to_s == pytest.approx(7.3, abs=0.03)
+    assert second.heard_to_s == pytest.approx(8.8, abs=0.03)
     assert (first.last_of_turn, second.last_of_turn) == (False, True)
     unknown = measure.measure(call, audio, {})
     assert unknown[1].heard_from_s is None, "without its sound nobody can tell where the second translation begins"
@@ -144,7 +148,8 @@ def test_a_clause_that_went_ahead_gives_a_delay_below_zero_and_the_last_part_its
     call = record([Spoken(long, DIALLED + 2.0, DIALLED + 9.0)], received, tracks)
     sounds = {("caller_to_agent", 1, 1): clause.astype(np.int16), ("caller_to_agent", 1, 2): rest[:9600].astype(np.int16)}
     (row,) = measure.measure(call, measure.lay_out(call), sounds)  # type: ignore[arg-type]
-    assert row.heard_from_s is not None and row.last_part_from_s is not None
+    assert row.heard_from_s is not None
+    assert row.last_part_from_s is not None
     assert row.heard_from_s - row.speech.end_s == pytest.approx(-0.9, abs=0.04)
     assert row.last_part_from_s - row.speech.end_s == pytest.approx(0.8, abs=0.03)
     assert len(row.parts) == 2
@@ -153,7 +158,9 @@ def test_a_clause_that_went_ahead_gives_a_delay_below_zero_and_the_last_part_its
 def test_a_turn_the_gateway_never_told_of_is_a_row_without_parts() -> None:
     call = record([Spoken(turn("agent", 1.0), DIALLED + 2.0, DIALLED + 9.0)], [], {("agent", "said"): track((2.1, voice(1.0, -18, 110)))})
     (row,) = measure.measure(call, measure.lay_out(call), {})
-    assert row.parts == () and row.heard_from_s is None and row.lane == "agent_to_caller"
+    assert row.parts == ()
+    assert row.heard_from_s is None
+    assert row.lane == "agent_to_caller"
 
 
 def test_the_language_decided_last_counts_with_the_utterance_it_came_in() -> None:

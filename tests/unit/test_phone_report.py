@@ -108,7 +108,8 @@ def test_the_summary_counts_lanes_values_and_languages() -> None:
     rows = [row("caller_to_agent", delay) for delay in (0.8, 1.0, 1.6)] + [row("agent_to_caller", 1.2, values=("5", "x"), heard=("5", "x"))]
     summary = report.summarise([call(*rows), call(row("agent_to_caller", 2.0, values=("5", "x"), heard=("5",)))])
     assert summary.delay_s["caller_to_agent"] == report.DelaySummary(3, 1.0, 1.6, 1.6)
-    assert summary.delay_s["both"].count == 5 and summary.delay_s["both"].p50 == 1.2
+    assert summary.delay_s["both"].count == 5
+    assert summary.delay_s["both"].p50 == 1.2
     assert (summary.values_utterances, summary.values_right) == (2, 1)
     assert (summary.language_known, summary.language_right) == (2, 2)
     assert summary.passed

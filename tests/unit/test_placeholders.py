@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from appliance.text.placeholders import LIMIT, numbers, protect, restore, same_numbers
+from appliance.text.placeholders import LIMIT, foreign_words, numbers, protect, restore, same_numbers
 
 
 @pytest.mark.parametrize(
@@ -79,3 +79,9 @@ def test_numbers_of_a_sentence() -> None:
     assert same_numbers("2 error 404", "error 404, 2")
     assert not same_numbers("404", "404 404")
     assert not same_numbers("404", "403")
+
+
+def test_foreign_words_are_unlike_every_known_one() -> None:
+    text = "Kavach में prnter error ERP-7, Printer <t1> है"
+    assert foreign_words(text, {"printer", "error"}) == {"Kavach": "Kavach", "ERP": "ERP"}
+    assert foreign_words("கவச் 404", set()) == {}

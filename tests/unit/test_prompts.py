@@ -38,7 +38,7 @@ def test_every_prompt_is_written_in_its_own_script() -> None:
         for code, text in row.items():
             shares = script_shares(text)
             assert set(shares) <= {language(code).script, "Latin"}, (name, code)
-            assert shares.get(language(code).script, 0) > 0.3, (name, code)
+            assert shares.get(language(code).script, 0) > 0.1, (name, code)
             if code != "hinglish":
                 assert "Latin" not in shares, (name, code)
 
@@ -83,7 +83,7 @@ async def test_a_server_that_is_still_warming_up_is_asked_again() -> None:
 @pytest.mark.parametrize("patience_s", [60.0, 0.0])
 async def test_a_prompt_that_cannot_be_spoken_is_named(patience_s: float) -> None:
     failure = Rejected("tts", "no voice for kn", False) if patience_s else Unavailable("tts", "warming up", True)
-    with pytest.raises(PromptError, match="'goodbye' could not be spoken in '.*': tts: "):
+    with pytest.raises(PromptError, match=r"'goodbye' could not be spoken in '.*': tts: "):
         await Prompts.synthesise(Voice([failure]), {"goodbye": TEXTS["goodbye"]}, patience_s=patience_s)
     assert len(asyncio.all_tasks()) == 1
 

@@ -1,6 +1,6 @@
 import pytest
 
-from appliance.interpreter.segment import agreement, clauses, place_after, remaining, sentences
+from appliance.interpreter.segment import agreement, clauses, place_after, prefix_agreement, remaining, sentences
 
 
 @pytest.mark.parametrize(
@@ -61,3 +61,11 @@ def test_agreement_of_texts() -> None:
     assert agreement("a b", "") == 0
     assert agreement("a b c d", "a b x d") == pytest.approx(0.75)
     assert agreement("a b", "a b c d") == pytest.approx(0.5)
+
+
+def test_a_final_decode_that_only_goes_on_confirms_the_partial() -> None:
+    assert prefix_agreement("मेरा print", "मेरा printer खराब है.") == 1
+    assert prefix_agreement("a b c d x", "a b z d e f g") == pytest.approx(0.75)
+    assert prefix_agreement("a b c", "x y z") == 0
+    assert prefix_agreement("a b c", "") == 0
+    assert prefix_agreement("a", "b c") is None

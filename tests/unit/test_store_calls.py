@@ -80,11 +80,13 @@ async def test_a_call_is_kept_with_its_texts_votes_and_flag(place: Place, store:
         call = await transcripts.find("call-1")
     assert (call.language, call.language_how, call.outcome, call.state) == ("ta", "votes", "interpreted", "ended")
     assert call.started_at.timestamp() == START
-    assert call.ended_at is not None and call.ended_at.timestamp() == START + 60
+    assert call.ended_at is not None
+    assert call.ended_at.timestamp() == START + 60
     assert [(vote.source, vote.scores) for vote in call.votes] == [("audio", {"ta": 0.8, "te": 0.2}), ("script", {"ta": 1.0})]
     heard, answered = call.utterances
     assert (heard.recognised, heard.translated, heard.flagged) == ("சொல் 1", "वाक्य 1", True)
-    assert heard.played_at is not None and heard.played_at.timestamp() == START + 12
+    assert heard.played_at is not None
+    assert heard.played_at.timestamp() == START + 12
     assert heard.delays["recognise"] == 0.2
     assert (answered.lane, answered.flagged, answered.played_at) == ("agent_to_caller", False, None)
 
@@ -100,7 +102,7 @@ async def test_every_event_may_be_written_twice(place: Place, store: CallStore) 
     for event in (*events, *events):
         await store.record(event)
     tables = ("calls", "utterances", "language_votes", "flags")
-    assert [place.rows(f"SELECT count(*) FROM {table}") for table in tables] == [[(1,)], [(2,)], [(2,)], [(1,)]]  # noqa: S608
+    assert [place.rows(f"SELECT count(*) FROM {table}") for table in tables] == [[(1,)], [(2,)], [(2,)], [(1,)]]
     assert place.rows("SELECT state, outcome FROM calls") == [("ended", "interpreted")]
 
 
@@ -122,7 +124,9 @@ async def test_submit_keeps_the_order_and_close_writes_what_waits(place: Place) 
 async def test_the_settings_that_make_a_commit_durable(store: CallStore, place: Place) -> None:
     await store.record(utterance("c", 1))
     async with store._engine.connect() as connection:
-        settings = {name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")}
+        settings = {
+            name: (await connection.exec_driver_sql(f"PRAGMA {name}")).scalar() for name in ("journal_mode", "synchronous", "foreign_keys")
+        }
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1}
 
 

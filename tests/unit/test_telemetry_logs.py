@@ -30,7 +30,8 @@ def test_one_line_with_fields(stream: io.StringIO) -> None:
     log.debug("not shown")
     (line,) = stream.getvalue().splitlines()
     time, rest = line.split(" ", 1)
-    assert len(time) == len("2026-11-21T02:00:00.123Z") and time.endswith("Z")
+    assert len(time) == len("2026-11-21T02:00:00.123Z")
+    assert time.endswith("Z")
     assert rest == 'info gateway-1 test.logs call=c1 lane=caller_to_agent msg="agent one answered" after_s=2.41235 state="x=1 y"'
 
 
@@ -63,6 +64,8 @@ async def test_each_task_keeps_its_own_call(stream: io.StringIO) -> None:
     await asyncio.gather(*(work(f"c{number}") for number in range(5)))
     lines = stream.getvalue().splitlines()
     assert len(lines) == 5
-    assert all(f"call=c{number}" in line and f"expected=c{number}" in line for number, line in enumerate(sorted(lines, key=lambda text: text[-1])))
+    assert all(
+        f"call=c{number}" in line and f"expected=c{number}" in line for number, line in enumerate(sorted(lines, key=lambda text: text[-1]))
+    )
     log.info("outside")
     assert "call=" not in stream.getvalue().splitlines()[-1]

@@ -18,6 +18,7 @@ from appliance.training.translator_pairs import (
     PairSource,
     clause_count,
     clauses,
+    latin_words,
     read_off_topic,
     vocabulary,
     with_placeholders,
@@ -77,5 +78,12 @@ def test_off_topic_splits_are_apart() -> None:
     splits = [read_off_topic(STARTER / "offtopic.tsv", split) for split in phrasebook.SPLITS]
     for code in LANGUAGES:
         train, dev, test = (set(split[code]) for split in splits)
-        assert train and dev and test
-        assert not (train & dev or train & test or dev & test)
+        assert min(len(train), len(dev), len(test)) > 0
+        assert train.isdisjoint(dev | test)
+        assert dev.isdisjoint(test)
+
+
+def test_latin_words_are_words_and_no_slots() -> None:
+    words = latin_words(BOOK)
+    assert {"printer", "ups", "onedrive", "number"} <= set(words)
+    assert not {"device", "app", "past_day", "minutes"} & set(words)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sqlalchemy as sa
-from advanced_alchemy.types import BigIntIdentity, DateTimeUTC, JsonB
 from alembic import op
+
+from appliance.store.tables import Json, Moment, RowId
 
 revision = "0001"
 down_revision = None
@@ -20,8 +21,8 @@ def upgrade() -> None:
         sa.Column("worker", sa.String(64), nullable=False),
         sa.Column("caller_number", sa.String(64), nullable=False),
         sa.Column("called_number", sa.String(64), nullable=False),
-        sa.Column("started_at", DateTimeUTC(), nullable=False),
-        sa.Column("ended_at", DateTimeUTC()),
+        sa.Column("started_at", Moment(), nullable=False),
+        sa.Column("ended_at", Moment()),
         sa.Column("duration_s", sa.Float()),
         sa.Column("state", sa.String(32), nullable=False),
         sa.Column("outcome", sa.String(32)),
@@ -35,14 +36,14 @@ def upgrade() -> None:
     op.create_index(op.f("ix_calls_started_at"), "calls", ["started_at"])
     op.create_table(
         "utterances",
-        sa.Column("id", BigIntIdentity, nullable=False),
+        sa.Column("id", RowId, nullable=False),
         sa.Column("call_id", sa.String(64), nullable=False),
         sa.Column("lane", sa.String(32), nullable=False),
         sa.Column("utterance", sa.Integer(), nullable=False),
         sa.Column("segment", sa.Integer(), nullable=False),
         sa.Column("last_segment", sa.Boolean(), nullable=False),
-        sa.Column("recorded_at", DateTimeUTC(), nullable=False),
-        sa.Column("played_at", DateTimeUTC()),
+        sa.Column("recorded_at", Moment(), nullable=False),
+        sa.Column("played_at", Moment()),
         sa.Column("started_s", sa.Float(), nullable=False),
         sa.Column("ended_s", sa.Float(), nullable=False),
         sa.Column("source_language", sa.String(32), nullable=False),
@@ -52,38 +53,38 @@ def upgrade() -> None:
         sa.Column("confidence", sa.Float(), nullable=False),
         sa.Column("outcome", sa.String(32), nullable=False),
         sa.Column("reason", sa.String(), nullable=False),
-        sa.Column("delays", JsonB, nullable=False),
+        sa.Column("delays", Json, nullable=False),
         sa.Column("delay_s", sa.Float(), nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_utterances")),
-        sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_utterances_call_id_calls"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_utterances_call_id"), ondelete="CASCADE"),
         sa.UniqueConstraint("call_id", "lane", "utterance", "segment", name=op.f("uq_utterances_call_id")),
     )
     op.create_table(
         "language_votes",
-        sa.Column("id", BigIntIdentity, nullable=False),
+        sa.Column("id", RowId, nullable=False),
         sa.Column("call_id", sa.String(64), nullable=False),
-        sa.Column("decided_at", DateTimeUTC(), nullable=False),
+        sa.Column("decided_at", Moment(), nullable=False),
         sa.Column("position", sa.Integer(), nullable=False),
         sa.Column("language", sa.String(32), nullable=False),
         sa.Column("how", sa.String(32), nullable=False),
         sa.Column("source", sa.String(32), nullable=False),
         sa.Column("weight", sa.Float(), nullable=False),
-        sa.Column("scores", JsonB, nullable=False),
+        sa.Column("scores", Json, nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_language_votes")),
-        sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_language_votes_call_id_calls"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_language_votes_call_id"), ondelete="CASCADE"),
         sa.UniqueConstraint("call_id", "decided_at", "position", name=op.f("uq_language_votes_call_id")),
     )
     op.create_table(
         "flags",
-        sa.Column("id", BigIntIdentity, nullable=False),
+        sa.Column("id", RowId, nullable=False),
         sa.Column("call_id", sa.String(64), nullable=False),
-        sa.Column("utterance_id", BigIntIdentity),
-        sa.Column("flagged_at", DateTimeUTC(), nullable=False),
+        sa.Column("utterance_id", RowId),
+        sa.Column("flagged_at", Moment(), nullable=False),
         sa.Column("party", sa.String(32), nullable=False),
         sa.Column("audio", sa.String()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flags")),
-        sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_flags_call_id_calls"), ondelete="CASCADE"),
-        sa.ForeignKeyConstraint(["utterance_id"], ["utterances.id"], name=op.f("fk_flags_utterance_id_utterances"), ondelete="SET NULL"),
+        sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_flags_call_id"), ondelete="CASCADE"),
+        sa.ForeignKeyConstraint(["utterance_id"], ["utterances.id"], name=op.f("fk_flags_utterance_id"), ondelete="SET NULL"),
         sa.UniqueConstraint("call_id", "flagged_at", name=op.f("uq_flags_call_id")),
     )
 

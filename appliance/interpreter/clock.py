@@ -1,0 +1,115 @@
+"""The heartbeat of a worker: every 20 ms all its legs listen and play, with voice activity of all legs in one run."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from typing import Protocol
+
+import numpy as np
+import numpy.typing as npt
+
+from appliance.interpreter.leg import PREBUFFER, Leg
+from appliance.telemetry import metrics
+from appliance.telephony.media import FRAME_S
+
+log = logging.getLogger(__name__)
+
+Samples = npt.NDArray[np.int16]
+
+
+class Detector(Protocol):
+    """`appliance.speech.vad.VoiceActivity`, or what stands in for it."""
+
+    def open(self) -> int: ...
+    def close(self, stream: int) -> None: ...
+    def run(self, streams: list[int], windows: list[Samples]) -> npt.NDArray[np.float32]: ...
+
+
+class MediaClock:
+    """All legs of a worker.
+
+    Asterisk plays what it is sent at the pace of the same kernel clock, so ticks keep to the time and do not drift. After a
+    stall only as many ticks are made up for as frames were sent ahead: more of them would wait in Asterisk for ever after.
+
+    Args:
+        vad: voice activity detector of this worker.
+        time: seconds, monotonic; the running loop's clock by default.
+    """
+
+    def __init__(self, vad: Detector, time: Callable[[], float] | None = None) -> None:
+        self._vad = vad
+        self._time = time
+        self._streams: dict[Leg, int] = {}
+        self.late = 0
+        """Ticks that came more than 20 ms late since the start."""
+
+    def now(self) -> float:
+        return self._time() if self._time is not None else asyncio.get_running_loop().time()
+
+    @property
+    def legs(self) -> int:
+        return len(self._streams)
+
+    def add(self, leg: Leg) -> None:
+        self._streams[leg] = self._vad.open()
+
+    def remove(self, leg: Leg) -> None:
+        """Forget a leg; one that is not there is fine."""
+        stream = self._streams.pop(leg, None)
+        if stream is not None:
+            self._vad.close(stream)
+
+    async def run(self) -> None:
+        """Tick for ever; the worker owns the task."""
+        due = self.now()
+        while True:
+            due += FRAME_S
+            wait_s = due - self.now()
+            await asyncio.sleep(max(0.0, wait_s))
+            missed = int((self.now() - due) / FRAME_S)
+            if missed > 0:
+                self.late += missed
+                metrics.LATE_TICKS.inc(missed)
+                due += missed * FRAME_S
+                for _ in range(min(missed, PREBUFFER)):
+                    self.tick(self.now())
+            begun = self.now()
+            self.tick(begun)
+            metrics.TICK.observe(self.now() - begun)
+
+    def tick(self, now_s: float) -> None:
+        """One step of every leg. A leg that raises is lost, the others go on."""
+        for leg in list(self._streams):
+            leg.fill()
+        while self._listen(now_s):
+            pass
+        for leg in list(self._streams):
+            try:
+                leg.play(now_s)
+            except Exception as error:  # noqa: BLE001 - see the docstring
+                self._broken(leg, error)
+
+    def _listen(self, now_s: float) -> bool:
+        """One window of every leg that has one; False when none has."""
+        legs, windows = [], []
+        for leg in self._streams:
+            window = leg.window()
+            if window is not None:
+                legs.append(leg)
+                windows.append(window)
+        if not legs:
+            return False
+        probabilities = self._vad.run([self._streams[leg] for leg in legs], windows).tolist()
+        for leg, window, probability in zip(legs, windows, probabilities, strict=True):
+            try:
+                leg.heard(window, probability, now_s)
+            except Exception as error:  # noqa: BLE001 - see `tick`
+                self._broken(leg, error)
+        return True
+
+    def _broken(self, leg: Leg, error: Exception) -> None:
+        log.error("a leg broke", exc_info=error, extra={"party": leg.party})
+        self.remove(leg)
+        leg.fail(f"broke: {error}")

@@ -1,0 +1,98 @@
+"""What the parts of one call share."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import TypeVar
+
+from appliance.config.schema import Config
+from appliance.interpreter.events import Event, LanguageDecided, Party
+from appliance.interpreter.hinglish import Hinglish
+from appliance.interpreter.identify import Decided, Identifier
+from appliance.interpreter.leg import Leg
+from appliance.interpreter.models_protocol import Models
+from appliance.modelserver.errors import ModelServerError, TimedOut
+
+RETRY_WAIT_S = 0.1
+LOST_AFTER = 3
+"""So many utterances in a row that failed for want of a model and interpretation counts as lost."""
+
+Answer = TypeVar("Answer")
+
+
+@dataclass(slots=True)
+class CallScope:
+    call_id: str
+    config: Config
+    models: Models
+    hinglish: Hinglish
+    identifier: Identifier
+    publish: Callable[[Event], None]
+    now: Callable[[], float]
+    """Seconds of the media clock."""
+    say: Callable[[Party, str], None]
+    """Play a prompt in the party's language."""
+    ask_language: Callable[[], None]
+    """Have the caller press a key for the language."""
+    lost: Callable[[str], None]
+    """Interpretation is not possible any more."""
+    legs: dict[Party, Leg] = field(default_factory=dict)
+    answered_s: float = 0.0
+    """When the call began, by the media clock."""
+    first_speech_s: float | None = None
+    """When the caller was first heard to speak."""
+    known: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set once the caller's language is decided."""
+    _failures: int = 0
+
+    @staticmethod
+    def wall() -> float:
+        """Seconds since the epoch, for events."""
+        return time.time()
+
+    def decided(self, verdict: Decided) -> None:
+        """Tell everybody what the caller speaks."""
+        self.known.set()
+        if not verdict.changed:
+            return
+        since = self.first_speech_s if self.first_speech_s is not None else self.now()
+        self.publish(
+            LanguageDecided(
+                call_id=self.call_id,
+                at=self.wall(),
+                language=verdict.language,
+                confidence=round(verdict.confidence, 4),
+                after_s=round(max(0.0, self.now() - since), 3),
+                votes=self.identifier.votes,
+                how=verdict.how,
+            )
+        )
+
+    def worked(self) -> None:
+        self._failures = 0
+
+    def failed(self, reason: str) -> None:
+        """An utterance could not be interpreted for want of a model."""
+        self._failures += 1
+        if self._failures == LOST_AFTER:
+            self.lost(reason)
+
+
+async def ask(request: Callable[[], Awaitable[Answer]]) -> Answer:
+    """Ask a model server, a second time if it says that this can help; after a time-out nobody would wait for the answer.
+
+    Raises:
+        ModelServerError: of the last attempt.
+    """
+    try:
+        return await request()
+    except TimedOut:
+        raise
+    except ModelServerError as error:
+        if not error.retry:
+            raise
+    await asyncio.sleep(RETRY_WAIT_S)
+    return await request()

@@ -1,0 +1,124 @@
+"""Real calls to a real stack, which is started once for all tests of this folder, on ports and in a folder of its own."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from appliance.config.load import LoadedConfig, load
+from appliance.phone import program
+from appliance.phone.station import Station, station
+from appliance.stack import install
+from appliance.stack.background import running_stack
+from appliance.stack.defaults import free_offset, write_config
+from appliance.stack.layout import Layout, layout_of
+from appliance.stack.procfile import asterisk_cli, processes
+from appliance.stack.programs import Programs
+from appliance.stack.render import render
+
+SETTLED_S = 8.0
+"""A call that has ended leaves nothing behind after this."""
+STACK_CONFIG = """
+[play]
+quiet_numbers = ["1801"]
+"""
+
+
+@dataclass
+class Running:
+    """A stack, or a part of one, that tests call."""
+
+    loaded: LoadedConfig
+    layout: Layout
+    programs: Programs
+
+    @property
+    def station(self) -> Station:
+        return station(self.loaded, self.programs)
+
+    def asterisk(self, command: str) -> str:
+        """What Asterisk's console prints for a command."""
+        shown = subprocess.run(asterisk_cli(self.layout, self.programs, command), capture_output=True, text=True, timeout=10, check=False)
+        return shown.stdout
+
+    def status(self) -> dict[str, Any]:
+        """What the gateway's worker has open."""
+        gateway = self.loaded.config.gateway
+        answer = httpx.get(f"http://{gateway.host}:{gateway.port}/api/status", timeout=5)
+        return dict(answer.raise_for_status().json())
+
+    def channels(self) -> int:
+        return int(self.asterisk("core show channels count").split()[0])
+
+    def bridges(self) -> int:
+        lines = self.asterisk("bridge show all").splitlines()
+        return sum(1 for line in lines if line.strip() and not line.startswith("Bridge-ID"))
+
+
+@pytest.fixture(scope="session")
+def programs() -> Programs:
+    return install.programs(lambda line: None)
+
+
+@pytest.fixture(scope="session")
+def stack(programs: Programs) -> Iterator[Running]:
+    """A whole stack that takes calls."""
+    with _folder() as folder:
+        file = write_config(folder, free_offset(), extra=STACK_CONFIG)
+        with running_stack(file) as loaded:
+            yield Running(loaded, layout_of(loaded), programs)
+
+
+@pytest.fixture
+def asterisk_alone(programs: Programs) -> Iterator[Running]:
+    """Asterisk with the stack's own configuration and nothing else: no gateway, no models, no Redis."""
+    with _folder() as folder:
+        loaded = load(write_config(folder, free_offset()))
+        layout = layout_of(loaded)
+        render(loaded, layout, programs)
+        command = processes(loaded, layout, programs)["asterisk"]
+        with (layout.log / "asterisk.log").open("wb") as log:
+            process = subprocess.Popen(["sh", "-c", command], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        running = Running(loaded, layout, programs)
+        try:
+            wait_until(lambda: "fully booted" in running.asterisk("core waitfullybooted").lower(), 30, "Asterisk did not start")
+            yield running
+        finally:
+            process.terminate()
+            process.wait(15)
+
+
+@pytest.fixture
+def phones() -> Iterator[Path]:
+    """A folder for telephones."""
+    folder = program.work_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def wait_until(true: Callable[[], bool], timeout_s: float, otherwise: str) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(otherwise)
+        time.sleep(0.2)
+
+
+class _folder:
+    """A short path: Unix sockets have 108 bytes for their names."""
+
+    def __enter__(self) -> Path:
+        self._path = Path(tempfile.mkdtemp(prefix="setu-call-"))
+        return self._path
+
+    def __exit__(self, *_: object) -> None:
+        shutil.rmtree(self._path, ignore_errors=True)

@@ -1,0 +1,64 @@
+"""No gateway answers: the caller is put through to an agent, and both hear each other as they are."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.phone import speech_edges, wav
+from appliance.phone.baresip import CallClosed, CallEstablished, Phone
+from appliance.phone.recording import Recorder
+
+from .conftest import Running, wait_until
+
+pytestmark = pytest.mark.timeout(120)
+RATE = wav.TELEPHONE_HZ
+
+
+def sweep(low_hz: float, high_hz: float, length_s: float = 1.0) -> wav.Samples:
+    time_s = np.arange(round(length_s * RATE)) / RATE
+    return (8000 * np.sin(2 * np.pi * (low_hz + (high_hz - low_hz) * time_s / length_s / 2) * time_s)).astype(np.int16)
+
+
+async def test_a_dead_gateway_means_no_dead_line(asterisk_alone: Running, phones: Path) -> None:
+    telephones = asterisk_alone.station
+    program = telephones.program
+    sounds = {"caller": sweep(400, 1200), "agent": sweep(2000, 800)}
+    with Recorder() as recorder:
+        async with Phone.start(phones / "agent", program, telephones.account_of_agent()) as agent:
+            async with Phone.start(phones / "caller", program, telephones.account_of_caller("9876543210")) as caller:
+                for name in ("agent", "caller"):
+                    recorder.follow(name, phones / name)
+                dialled = await caller.dial("1800")
+                await caller.wait_for(CallEstablished, 5)
+                await agent.wait_for(CallEstablished, 20)  # after an announcement
+                await asyncio.sleep(1.0)
+                for name, phone in (("caller", caller), ("agent", agent)):
+                    await phone.say(sounds[name])
+                    await asyncio.sleep(1.6)
+                await caller.hang_up()
+                await agent.wait_for(CallClosed, 5)
+        ended = time.monotonic()
+        laid = {
+            (name, way): recorder.track(name, way).on_clock(dialled, ended) for name in ("agent", "caller") for way in ("said", "heard")
+        }
+    for speaker, listener in (("caller", "agent"), ("agent", "caller")):
+        sent = speech_edges.find(sounds[speaker], laid[speaker, "said"], at_least=0.9)
+        received = speech_edges.find(sounds[speaker], laid[listener, "heard"], at_least=0.8)
+        assert sent is not None
+        assert received is not None, f"the {listener} does not hear the {speaker}"
+        assert 0.0 <= (received - sent) / RATE < 0.150, "through Asterisk it takes a few packets"
+    wait_until(lambda: asterisk_alone.channels() == 0 and asterisk_alone.bridges() == 0, 5, "channels or bridges are left")
+
+
+async def test_a_number_that_is_not_the_companys_is_refused(asterisk_alone: Running, phones: Path) -> None:
+    telephones = asterisk_alone.station
+    async with Phone.start(phones / "caller", telephones.program, telephones.account_of_caller("9876543210")) as caller:
+        await caller.dial("4711")
+        closed = await caller.wait_for(CallClosed, 5)
+    assert caller.seen(CallEstablished) is None
+    assert "404" in closed.reason

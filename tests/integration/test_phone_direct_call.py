@@ -1,0 +1,121 @@
+"""Two real telephones call each other without anything between them: what one sends is what the other receives, at once."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from appliance.phone import program, speech_edges, wav
+from appliance.phone.baresip import CallClosed, CallEstablished, IncomingCall, Phone, PhoneAccount
+from appliance.phone.errors import PhoneDied, PhoneError
+from appliance.phone.program import PhoneProgram, find_program
+from appliance.phone.recording import Recorder
+from appliance.stack import install
+
+pytestmark = pytest.mark.timeout(60)
+RATE = wav.TELEPHONE_HZ
+SPEECH_S = 0.8
+
+
+@pytest.fixture(scope="module")
+def baresip() -> PhoneProgram:
+    return find_program(install.programs(lambda line: None))
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    made = program.work_folder()
+    yield made
+    shutil.rmtree(made)
+
+
+def sweep(low_hz: float, high_hz: float) -> wav.Samples:
+    """A sound whose place in a recording is unmistakable."""
+    time_s = np.arange(round(SPEECH_S * RATE)) / RATE
+    return (8000 * np.sin(2 * np.pi * (low_hz + (high_hz - low_hz) * time_s / SPEECH_S / 2) * time_s)).astype(np.int16)
+
+
+def sip_address(folder: Path) -> str:
+    """Where the telephone with this folder listens."""
+    return next(line.split()[1] for line in (folder / "config").read_text().splitlines() if line.startswith("sip_listen"))
+
+
+async def test_sound_is_sent_and_received_at_the_same_time_on_the_common_clock(baresip: PhoneProgram, folder: Path) -> None:
+    sounds = [sweep(300, 900), sweep(1500, 700), sweep(500, 2500)]
+    asked: list[tuple[str, float, int]] = []
+    with Recorder() as recorder:
+        async with Phone.start(folder / "agent", baresip, PhoneAccount("agent", "127.0.0.3", "127.0.0.3", answer_after_s=0.3)) as agent:
+            server = sip_address(folder / "agent")
+            async with Phone.start(folder / "caller", baresip, PhoneAccount("98765", "127.0.0.2", server)) as caller:
+                for name in ("agent", "caller"):
+                    recorder.follow(name, folder / name)
+                dialled = await caller.dial("agent")
+                established = await caller.wait_for(CallEstablished, 5)
+                assert 0.3 <= established.at - dialled < 0.8, "the agent answers after the time he was told to wait"
+                assert (await agent.wait_for(IncomingCall, 1)).peer.startswith("sip:98765@")
+                for number, sound in enumerate(sounds):
+                    for name, phone in (("caller", caller), ("agent", agent)):
+                        asked.append((name, await phone.say(sound), number))
+                        await asyncio.sleep(SPEECH_S + 0.7)
+                await caller.hang_up()
+                await agent.wait_for(CallClosed, 3)
+        ended = time.monotonic()
+        said = {name: recorder.track(name, "said").on_clock(dialled, ended) for name in ("agent", "caller")}
+        heard = {name: recorder.track(name, "heard").on_clock(dialled, ended) for name in ("agent", "caller")}
+    for speaker, at, number in asked:
+        listener = "agent" if speaker == "caller" else "caller"
+        sent = speech_edges.find(sounds[number], said[speaker], at_least=0.9)
+        received = speech_edges.find(sounds[number], heard[listener], at_least=0.9)
+        assert sent is not None, f"{speaker} did not send all of sound {number}"
+        assert received is not None, f"{listener} did not receive all of sound {number}"
+        assert 0.0 <= sent / RATE - (at - dialled) < 0.3, "speech begins soon after the command"
+        assert abs(received - sent) / RATE < 0.030, "there is nothing between them but a packet's way through the kernel"
+
+
+async def test_the_stream_never_stops_while_nobody_speaks(baresip: PhoneProgram, folder: Path) -> None:
+    with Recorder() as recorder:
+        async with Phone.start(folder / "agent", baresip, PhoneAccount("agent", "127.0.0.3", "127.0.0.3", answer_after_s=0.0)):
+            async with Phone.start(folder / "caller", baresip, PhoneAccount("98765", "127.0.0.2", sip_address(folder / "agent"))) as caller:
+                recorder.follow("agent", folder / "agent")
+                await caller.dial("agent")
+                await caller.wait_for(CallEstablished, 5)
+                await asyncio.sleep(0.5)
+                before = recorder.track("agent", "heard")
+                await asyncio.sleep(2.0)
+                after = recorder.track("agent", "heard")
+    grown_s = (len(after.samples) - len(before.samples)) / RATE
+    assert grown_s == pytest.approx(2.0, abs=0.1)
+    assert np.abs(after.samples).max() <= 8, "A-law has no zero"
+
+
+async def test_keypad_digits_leave_as_events_and_not_as_sound(baresip: PhoneProgram, folder: Path) -> None:
+    async with Phone.start(folder / "agent", baresip, PhoneAccount("agent", "127.0.0.3", "127.0.0.3", answer_after_s=0.0)) as agent:
+        async with Phone.start(folder / "caller", baresip, PhoneAccount("98765", "127.0.0.2", sip_address(folder / "agent"))) as caller:
+            await caller.dial("agent")
+            await caller.wait_for(CallEstablished, 5)
+            await caller.press("5")
+            await asyncio.sleep(0.5)
+    assert agent.alive is False
+    assert "5" in "".join(line for line in (folder / "agent" / "baresip.log").read_text(errors="replace").splitlines() if "DTMF" in line)
+
+
+async def test_a_telephone_that_dies_is_noticed(baresip: PhoneProgram, folder: Path) -> None:
+    async with Phone.start(folder / "caller", baresip, PhoneAccount("98765", "127.0.0.2", "127.0.0.1:9")) as phone:
+        phone._process.kill()
+        with pytest.raises(PhoneDied, match="98765"):
+            await phone.wait_for(CallEstablished, 5)
+        with pytest.raises(PhoneDied):
+            await phone.dial("1800")
+
+
+async def test_a_registration_nobody_answers_is_an_error(baresip: PhoneProgram, folder: Path) -> None:
+    account = PhoneAccount("agent9", "127.0.0.3", "127.0.0.1:9", "secret", registers=True)
+    with pytest.raises(PhoneError, match="agent9"):
+        async with Phone.start(folder / "agent", baresip, account):
+            pytest.fail("it must not get so far")

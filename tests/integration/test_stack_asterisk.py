@@ -1,0 +1,133 @@
+"""The rendered configuration in a real Asterisk: who gets in, where calls go, how it reaches the gateway."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import shutil
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+import websockets
+from stack_asterisk import RunningAsterisk, running_asterisk
+
+from appliance.phone.baresip import CallClosed, CallEstablished, IncomingCall, Phone, PhoneAccount
+from appliance.phone.errors import PhoneError
+from appliance.phone.program import find_program, work_folder
+from appliance.stack.readiness import connected_workers
+
+CALLER = "127.0.0.2"
+AGENT = "127.0.0.3"
+STRANGER = "127.0.0.5"
+
+
+@pytest.fixture
+async def asterisk(tmp_path: Path) -> AsyncIterator[RunningAsterisk]:
+    async with running_asterisk(tmp_path) as running:
+        yield running
+
+
+@pytest.fixture
+def phones() -> Iterator[Path]:
+    folder = work_folder()
+    yield folder
+    shutil.rmtree(folder)
+
+
+def agent(asterisk: RunningAsterisk, *, password: str | None = None, answers: bool = True) -> PhoneAccount:
+    secret = asterisk.loaded.secret("file:agent1-password") if password is None else password
+    return PhoneAccount("agent1", AGENT, asterisk.server, secret, registers=True, answer_after_s=0.2 if answers else None)
+
+
+async def test_it_starts_without_an_error_and_has_what_calls_need(asterisk: RunningAsterisk) -> None:
+    assert "ERROR" not in asterisk.log()
+    modules = asterisk.ask("module show")
+    for name in ("chan_pjsip", "chan_websocket", "res_websocket_client", "res_ari_channels", "app_queue", "app_stasis", "res_srtp"):
+        line = next(line for line in modules.splitlines() if line.startswith(f"{name}.so"))
+        assert "Running" in line
+    assert "Not Running" not in modules
+    endpoints = asterisk.ask("pjsip show endpoints")
+    assert "anonymous" not in endpoints
+    assert endpoints.count("Endpoint:  agent") == 2
+    assert "hold" in asterisk.ask("moh show files")
+
+
+async def test_it_connects_to_each_worker_with_its_credentials(tmp_path: Path) -> None:
+    seen: dict[str, tuple[str | None, str]] = {}
+
+    async def serve(socket: websockets.ServerConnection) -> None:
+        request = socket.request
+        assert request is not None
+        seen[request.path] = (socket.subprotocol, request.headers.get("Authorization", ""))
+        with contextlib.suppress(websockets.ConnectionClosed):
+            async for _ in socket:
+                pass
+
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(running_asterisk(tmp_path, edit={"[gateway]\n": "[gateway]\nworkers = 2\n"}))
+        first = running.loaded.config.gateway.port
+        for port in (first, first + 1):
+            await stack.enter_async_context(websockets.serve(serve, "127.0.0.1", port, subprotocols=[websockets.Subprotocol("ari")]))
+        async with asyncio.timeout(10):
+            while connected_workers(running.ask("ari show websocket sessions")) != {1, 2}:
+                await asyncio.sleep(0.1)
+        password = running.loaded.secret("file:ari-password")
+    credentials = "Basic " + base64.b64encode(f"setu:{password}".encode()).decode()
+    assert seen == {"/ari/setu-1": ("ari", credentials), "/ari/setu-2": ("ari", credentials)}
+
+
+async def test_without_a_gateway_a_caller_reaches_an_agent(asterisk: RunningAsterisk, phones: Path) -> None:
+    program = find_program(asterisk.programs)
+    async with (
+        Phone.start(phones / "agent", program, agent(asterisk)) as desk,
+        Phone.start(phones / "caller", program, PhoneAccount("9123456789", CALLER, asterisk.server)) as caller,
+    ):
+        await caller.dial("1800")
+        await caller.wait_for(CallEstablished, 5)
+        incoming = await desk.wait_for(IncomingCall, 15)
+        await desk.wait_for(CallEstablished, 5)
+        assert "9123456789" in incoming.peer
+        await caller.hang_up()
+        await desk.wait_for(CallClosed, 5)
+
+
+async def test_with_no_agent_the_caller_is_told_and_the_call_ends(tmp_path: Path, phones: Path) -> None:
+    async with running_asterisk(tmp_path, edit={'company_number = "1800"': 'company_number = "1800"\nring_s = 2.0'}) as running:
+        account = PhoneAccount("9123456789", CALLER, running.server)
+        async with Phone.start(phones / "caller", find_program(running.programs), account) as caller:
+            await caller.dial("1800")
+            await caller.wait_for(CallEstablished, 5)
+            await caller.wait_for(CallClosed, 25)
+        assert running.ask("core show channels count").startswith("0 active channels")
+
+
+@pytest.mark.parametrize(
+    ("name", "address", "number"),
+    [
+        ("9123456789", STRANGER, "1800"),  # not from the trunk's address
+        ("test", STRANGER, "1800"),  # the trunk's name is no way in
+        ("agent1", STRANGER, "1800"),  # an agent's name without the password
+        ("9123456789", CALLER, "it"),  # from the trunk, but to the inside
+        ("9123456789", CALLER, "agent1"),
+    ],
+)
+async def test_who_may_not_call_is_refused(asterisk: RunningAsterisk, phones: Path, name: str, address: str, number: str) -> None:
+    async with Phone.start(phones / "stranger", find_program(asterisk.programs), PhoneAccount(name, address, asterisk.server)) as phone:
+        await phone.dial(number)
+        closed = await phone.wait_for(CallClosed, 10)
+        assert phone.seen(CallEstablished) is None
+        assert closed.reason[:3] in {"401", "403", "404"}
+
+
+async def test_an_agent_needs_the_password_and_may_place_no_call(asterisk: RunningAsterisk, phones: Path) -> None:
+    program = find_program(asterisk.programs)
+    with pytest.raises(PhoneError, match="refused"):
+        async with Phone.start(phones / "wrong", program, agent(asterisk, password="guess")):
+            pass
+    async with Phone.start(phones / "right", program, agent(asterisk)) as desk:
+        await desk.dial("1800")
+        closed = await desk.wait_for(CallClosed, 10)
+        assert desk.seen(CallEstablished) is None
+        assert closed.reason.startswith("404")
