@@ -59,6 +59,8 @@ def forward(frames: npt.NDArray[np.float64], labels: list[int]) -> float:
 
     Graves et al. 2006, section 4.1, on values (frames, classes) that need not add up to 1; -inf when the labels do not fit.
     """
+    if not len(frames):
+        return -np.inf if labels else 0.0
     spread = np.zeros(2 * len(labels) + 1, np.intp)
     spread[1::2] = labels
     skips = np.zeros(len(spread), bool)  # a blank between two different labels may be left out

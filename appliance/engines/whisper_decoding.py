@@ -63,7 +63,7 @@ class WhisperDecoder:
         except RuntimeError as error:
             raise EngineFailed(f"recognition of {len(jobs)} utterances: {error}") from error
         opinions = self._opinions(states, jobs, results)
-        return [self._recognition(result, *of_job) for result, *of_job in zip(results, languages, scores, opinions, strict=True)]
+        return [self._recognition(*item) for item in zip(results, languages, scores, opinions, strict=True)]
 
     def _recognition(self, result: Any, language: str, scores: dict[str, float], agreement: float | None) -> Recognition:
         length = len(result.sequences_ids[0])

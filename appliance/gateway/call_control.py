@@ -322,7 +322,7 @@ class CallController:
         return self.channels["agent"], self.channels["agent-media"], self.bridges["agent-bridge"]
 
     async def _prepare_interpreter(self) -> None:
-        context = CallContext(self.call_id, self.caller_number, self._from_interpreter, self._interpreter_unavailable)
+        context = CallContext(self.call_id, self.caller_number, self.called_number, self._from_interpreter, self._interpreter_unavailable)
         try:
             self.interpreter = await self._services.make_interpreter(context)
         except Exception as error:  # whatever keeps it from starting, the parties can still talk directly

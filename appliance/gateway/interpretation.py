@@ -38,6 +38,7 @@ class CallContext:
 
     call_id: str
     caller_number: str
+    called_number: str
     publish: Callable[[Event], None]
     unavailable: Callable[[str], None]
     """To be called with a reason when the call cannot be interpreted any more: the parties are told and joined directly."""

@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import enum
+import itertools
 import logging
 import time
 from collections import deque
@@ -89,12 +90,13 @@ class CallStore:
         self._node = node
         self._queue: deque[_Waiting] = deque()
         self._memory: deque[Event] = deque()
+        self._memory_lock = asyncio.Lock()
         self._wake = asyncio.Event()
-        self._writer: asyncio.Task[None] | None = None
-        self._closing = False
+        self._aside = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._tasks: list[asyncio.Task[None]] = []
         self._migrated = False
         self._up: bool | None = None
-        self._retry_at = 0.0
 
     @classmethod
     def from_config(cls, loaded: LoadedConfig, process: str) -> CallStore:
@@ -116,7 +118,8 @@ class CallStore:
             await self._commit([])
         except Unavailable as error:
             self._set_up(False, error)
-        self._writer = asyncio.create_task(self._write(), name="store-writer")
+        self._tasks.append(asyncio.create_task(self._write(), name="store-writer"))
+        self._tasks.append(asyncio.create_task(self._catch_up(), name="store-catch-up"))
 
     @property
     def waiting(self) -> int:
@@ -135,13 +138,14 @@ class CallStore:
 
     async def aclose(self) -> None:
         """Write what waits, to the spool if need be, and let go of the database."""
-        self._closing = True
+        self._closing.set()
         self._wake.set()
-        if self._writer is not None:
-            done, _ = await asyncio.wait([self._writer], timeout=CLOSE_WAIT_S)
-            if not done:
-                self._writer.cancel()
-            await asyncio.gather(self._writer, return_exceptions=True)
+        self._aside.set()
+        if self._tasks:
+            _, late = await asyncio.wait(self._tasks, timeout=CLOSE_WAIT_S)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
         if self._memory and await self._put_aside([]) is Durability.MEMORY:
             _log.error("events of calls are lost: neither database nor disk took them", extra={"events": len(self._memory)})
             metrics.STORE_EVENTS.labels("dropped").inc(len(self._memory))
@@ -167,20 +171,24 @@ class CallStore:
         self._wake.set()
 
     async def _write(self) -> None:
-        while True:
-            timeout = max(0.0, self._retry_at - time.monotonic()) if self.waiting else None
-            if not self._queue and not self._closing:
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), timeout)
+        while self._queue or not self._closing.is_set():
+            if not self._queue:
+                await self._wake.wait()
             self._wake.clear()
             batch = [self._queue.popleft() for _ in range(min(BATCH_EVENTS, len(self._queue)))]
             if batch:
                 await self._keep(batch)
-            if self.waiting and time.monotonic() >= self._retry_at:
-                await self._drain()
+
+    async def _catch_up(self) -> None:
+        """Beside the writer, so that a database that makes every attempt wait does not keep new events from the spool."""
+        while not self._closing.is_set():
             metrics.STORE_SPOOLED.set(self.waiting)
-            if self._closing and not self._queue:
-                return
+            if not self.waiting:
+                self._aside.clear()
+                await self._aside.wait()
+            elif not await self._drain():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), RETRY_S)
 
     async def _keep(self, batch: Sequence[_Waiting]) -> None:
         events = [event for event, _ in batch]
@@ -200,33 +208,37 @@ class CallStore:
             _answer(future, result)
 
     async def _put_aside(self, events: Sequence[Event]) -> Durability:
-        self._memory.extend(events)
-        try:
-            await asyncio.to_thread(self._spool.append, [_encode(event) for event in self._memory])
-        except OSError as error:
-            while len(self._memory) > QUEUE_EVENTS:
-                self._memory.popleft()
-                metrics.STORE_EVENTS.labels("dropped").inc()
-            _log.error("the spool cannot be written", extra={"reason": str(error), "in_memory": len(self._memory)})
-            return Durability.MEMORY
-        self._memory.clear()
-        return Durability.SPOOL
+        async with self._memory_lock:
+            self._memory.extend(events)
+            self._aside.set()
+            try:
+                await asyncio.to_thread(self._spool.append, [_encode(event) for event in self._memory])
+            except OSError as error:
+                while len(self._memory) > QUEUE_EVENTS:
+                    self._memory.popleft()
+                    metrics.STORE_EVENTS.labels("dropped").inc()
+                _log.error("the spool cannot be written", extra={"reason": str(error), "in_memory": len(self._memory)})
+                return Durability.MEMORY
+            self._memory.clear()
+            return Durability.SPOOL
 
-    async def _drain(self) -> None:
-        """Write one batch of what was put aside; on success the next follows at once, else after `RETRY_S`."""
+    async def _drain(self) -> bool:
+        """Write one batch of what was put aside; whether that succeeded."""
         try:
             lines = await asyncio.to_thread(self._spool.read, BATCH_EVENTS)
             if lines:
                 await self._commit([event for line in lines if (event := await self._decoded(line)) is not None])
                 await asyncio.to_thread(self._spool.taken, lines)
-            elif self._memory:
-                batch = [self._memory[number] for number in range(min(BATCH_EVENTS, len(self._memory)))]
+                return True
+            async with self._memory_lock:
+                batch = list(itertools.islice(self._memory, BATCH_EVENTS))
                 await self._commit(batch)
                 for _ in batch:
                     self._memory.popleft()
         except (Unavailable, OSError) as error:
             self._set_up(False, error)
-            self._retry_at = time.monotonic() + RETRY_S
+            return False
+        return True
 
     async def _decoded(self, line: bytes) -> Event | None:
         try:

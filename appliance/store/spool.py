@@ -1,13 +1,14 @@
 """Events that the database cannot take now, one JSON line each, on disk and flushed; they are written to the database later.
 
 Each process appends to a file of its own, held by a lock that dies with the process; files whose process is gone are taken over.
-All methods block (they wait for the disk): call them from a worker thread.
+All methods block (they wait for the disk): call them from worker threads, any number at a time.
 """
 
 from __future__ import annotations
 
 import fcntl
 import os
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ class Spool:
         self.name = name
         self._own: _File | None = None
         self._left_behind: list[_File] = []
+        self._lock = threading.RLock()
 
     @property
     def waiting(self) -> int:

@@ -28,20 +28,21 @@ async def test_a_dead_gateway_means_no_dead_line(asterisk_alone: Running, phones
     telephones = asterisk_alone.station
     program = telephones.program
     sounds = {"caller": sweep(400, 1200), "agent": sweep(2000, 800)}
+    agent_phone = Phone.start(phones / "agent", program, telephones.account_of_agent())
+    caller_phone = Phone.start(phones / "caller", program, telephones.account_of_caller("9876543210"))
     with Recorder() as recorder:
-        async with Phone.start(phones / "agent", program, telephones.account_of_agent()) as agent:
-            async with Phone.start(phones / "caller", program, telephones.account_of_caller("9876543210")) as caller:
-                for name in ("agent", "caller"):
-                    recorder.follow(name, phones / name)
-                dialled = await caller.dial("1800")
-                await caller.wait_for(CallEstablished, 5)
-                await agent.wait_for(CallEstablished, 20)  # after an announcement
-                await asyncio.sleep(1.0)
-                for name, phone in (("caller", caller), ("agent", agent)):
-                    await phone.say(sounds[name])
-                    await asyncio.sleep(1.6)
-                await caller.hang_up()
-                await agent.wait_for(CallClosed, 5)
+        async with agent_phone as agent, caller_phone as caller:
+            for name in ("agent", "caller"):
+                recorder.follow(name, phones / name)
+            dialled = await caller.dial("1800")
+            await caller.wait_for(CallEstablished, 5)
+            await agent.wait_for(CallEstablished, 20)  # after an announcement
+            await asyncio.sleep(1.0)
+            for name, phone in (("caller", caller), ("agent", agent)):
+                await phone.say(sounds[name])
+                await asyncio.sleep(1.6)
+            await caller.hang_up()
+            await agent.wait_for(CallClosed, 5)
         ended = time.monotonic()
         laid = {
             (name, way): recorder.track(name, way).on_clock(dialled, ended) for name in ("agent", "caller") for way in ("said", "heard")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import numpy as np
@@ -46,6 +47,17 @@ def sip_address(folder: Path) -> str:
     return next(line.split()[1] for line in (folder / "config").read_text().splitlines() if line.startswith("sip_listen"))
 
 
+@asynccontextmanager
+async def connected(baresip: PhoneProgram, folder: Path) -> AsyncIterator[Phone]:
+    """The caller's telephone, in a call with the agent's."""
+    async with Phone.start(folder / "agent", baresip, PhoneAccount("agent", "127.0.0.3", "127.0.0.3", answer_after_s=0.0)):
+        account = PhoneAccount("98765", "127.0.0.2", sip_address(folder / "agent"))
+        async with Phone.start(folder / "caller", baresip, account) as caller:
+            await caller.dial("agent")
+            await caller.wait_for(CallEstablished, 5)
+            yield caller
+
+
 async def test_sound_is_sent_and_received_at_the_same_time_on_the_common_clock(baresip: PhoneProgram, folder: Path) -> None:
     sounds = [sweep(300, 900), sweep(1500, 700), sweep(500, 2500)]
     asked: list[tuple[str, float, int]] = []
@@ -80,28 +92,22 @@ async def test_sound_is_sent_and_received_at_the_same_time_on_the_common_clock(b
 
 async def test_the_stream_never_stops_while_nobody_speaks(baresip: PhoneProgram, folder: Path) -> None:
     with Recorder() as recorder:
-        async with Phone.start(folder / "agent", baresip, PhoneAccount("agent", "127.0.0.3", "127.0.0.3", answer_after_s=0.0)):
-            async with Phone.start(folder / "caller", baresip, PhoneAccount("98765", "127.0.0.2", sip_address(folder / "agent"))) as caller:
-                recorder.follow("agent", folder / "agent")
-                await caller.dial("agent")
-                await caller.wait_for(CallEstablished, 5)
-                await asyncio.sleep(0.5)
-                before = recorder.track("agent", "heard")
-                await asyncio.sleep(2.0)
-                after = recorder.track("agent", "heard")
+        async with connected(baresip, folder):
+            recorder.follow("agent", folder / "agent")
+            await asyncio.sleep(0.5)
+            before = recorder.track("agent", "heard")
+            await asyncio.sleep(2.0)
+            after = recorder.track("agent", "heard")
     grown_s = (len(after.samples) - len(before.samples)) / RATE
     assert grown_s == pytest.approx(2.0, abs=0.1)
     assert np.abs(after.samples).max() <= 8, "A-law has no zero"
 
 
 async def test_keypad_digits_leave_as_events_and_not_as_sound(baresip: PhoneProgram, folder: Path) -> None:
-    async with Phone.start(folder / "agent", baresip, PhoneAccount("agent", "127.0.0.3", "127.0.0.3", answer_after_s=0.0)) as agent:
-        async with Phone.start(folder / "caller", baresip, PhoneAccount("98765", "127.0.0.2", sip_address(folder / "agent"))) as caller:
-            await caller.dial("agent")
-            await caller.wait_for(CallEstablished, 5)
-            await caller.press("5")
-            await asyncio.sleep(0.5)
-    assert agent.alive is False
+    async with connected(baresip, folder) as caller:
+        await caller.press("5")
+        await asyncio.sleep(0.5)
+    assert not caller.alive
     assert "5" in "".join(line for line in (folder / "agent" / "baresip.log").read_text(errors="replace").splitlines() if "DTMF" in line)
 
 

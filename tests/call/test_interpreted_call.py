@@ -1,0 +1,90 @@
+"""One real call, both ways: each hears the other in his own language, and the report says what happened."""
+
+from __future__ import annotations
+
+import json
+import wave
+from pathlib import Path
+
+import jsonschema
+import numpy as np
+import pytest
+from rich.console import Console
+
+from appliance.phone import report as reports
+from appliance.phone.conversation import CallPlan, Turn
+from appliance.phone.demo import scripts, speech
+from appliance.phone.live import LiveDisplay
+from appliance.phone.measure import PARTIES
+from appliance.phone.report import CallReport
+from appliance.phone.run_calls import NamedCall, run_calls
+
+from .conftest import Running
+
+pytestmark = pytest.mark.timeout(180)
+SLOWEST_S = 3.0
+"""A single utterance on a busy machine; the demo's figures are stricter."""
+
+
+def conversation(language: str, folder: Path, first: int = 0, count: int = 2) -> list[Turn]:
+    return speech.turns(language, scripts.load(language)[first : first + count], folder)
+
+
+async def place(stack: Running, plan: CallPlan, folder: Path) -> CallReport:
+    return await stack.station.call(plan, LiveDisplay(Console(quiet=True)), folder, "one", folder)
+
+
+async def test_a_tamil_call_is_interpreted_both_ways_and_reported(stack: Running, tmp_path: Path) -> None:
+    telephones = stack.station
+    plan = telephones.plan(conversation("ta", tmp_path / "speech", 2, 2), language="ta")
+    whole = await run_calls(telephones, [NamedCall(plan, "1-ta")], tmp_path, tmp_path / "report.json", Console(quiet=True))
+    (call,) = whole.calls
+    assert call.through, call.closed_early
+    assert call.outcome == "interpreted"
+    assert call.language.detected == "ta"
+    assert [row.outcome for row in call.utterances] == ["interpreted"] * len(call.utterances)
+    assert {row.lane for row in call.utterances} == {"caller_to_agent", "agent_to_caller"}
+    for row in call.utterances:
+        assert row.recognised
+        assert row.translated
+        assert row.heard, "the listener's recording holds nothing that can be recognised"
+        assert row.delay_s.total is not None
+        assert row.delay_s.total < SLOWEST_S
+        assert row.values_heard == row.values_expected
+    assert call.first_audio_s is not None
+    assert call.first_audio_s < 1.0
+    assert whole.summary.passed
+    schema = json.loads(reports.SCHEMA_FILE.read_text())
+    jsonschema.validate(json.loads((tmp_path / "report.json").read_text()), schema, cls=jsonschema.Draft202012Validator)
+    assert call.audio is not None
+    for party in PARTIES:
+        with wave.open(str(tmp_path / getattr(call.audio, party))) as file:
+            sides = np.frombuffer(file.readframes(file.getnframes()), "<i2").reshape(-1, 2)
+            assert file.getframerate() == 8000
+        assert len(sides) / 8000 == pytest.approx(call.duration_s, abs=0.1)
+        assert sides[:, 0].any(), f"nothing of what the {party} said"
+        assert sides[:, 1].any(), f"nothing of what the {party} heard"
+    stack.settled()
+
+
+async def test_the_original_voice_is_beneath_unless_the_number_is_a_quiet_one(stack: Running, tmp_path: Path) -> None:
+    turns = conversation("kn", tmp_path / "speech", 0, 2)
+    with_original = await place(stack, stack.station.plan(turns, language="kn"), tmp_path / "with")
+    without = await place(stack, stack.station.plan(turns, language="kn", number="1801"), tmp_path / "without")
+    assert with_original.through
+    assert without.through
+    length = min(row.ended_s - row.started_s for row in without.utterances)
+    assert without.longest_silence_s.agent > length, "nothing of the speaker is heard until the translation"
+    assert with_original.longest_silence_s.agent < without.longest_silence_s.agent - 0.5 * length
+    stack.settled()
+
+
+async def test_a_caller_who_calls_again_is_recognised_by_memory(stack: Running, tmp_path: Path) -> None:
+    turns = conversation("te", tmp_path / "speech", 4, 2)
+    number = "9000000017"
+    first = await place(stack, stack.station.plan(turns, language="te", caller=number), tmp_path)
+    again = await place(stack, stack.station.plan(turns, language="te", caller=number), tmp_path)
+    assert (first.language.detected, again.language.detected) == ("te", "te")
+    assert "memory" not in {vote.source for vote in first.language.votes}
+    assert "memory" in {vote.source for vote in again.language.votes}
+    stack.settled()
