@@ -1,12 +1,12 @@
 """Translation by a CTranslate2 model with SentencePiece vocabularies beside it.
 
-Numbers and ids travel as placeholders; a translation that loses one is looked for again among more hypotheses.
-The format of the starter translator is the default; a folder with other tokens or files says so in `translator.json`.
+Numbers, ids and words the model never saw travel as placeholders; where a translation loses one, more hypotheses are looked
+at. The format of the starter translator is the default; a folder with other tokens or files says so in `translator.json`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ import sentencepiece
 
 from appliance.engines.base import Capabilities, EngineFailed, EngineUnavailable, JobRejected, Translated, TranslateJob
 from appliance.text.languages import CALLER_LANGUAGES, HINGLISH
-from appliance.text.placeholders import Protected, protect, restore
+from appliance.text.placeholders import Protected, foreign_words, protect, restore
 
 RESCUE_HYPOTHESES = 5
 """How many translations are looked at when the best one lost a number."""
@@ -42,6 +42,8 @@ class Format(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """What the model writes when the source is about nothing it knows; the translation is then empty."""
     placeholders: bool = True
     """Whether the model knows `<n1>`, `<t1>`... as pieces."""
+    known_words: str = "known_words.txt"
+    """File with the Latin words the model has seen; others travel as placeholders. Where there is no such file, all go as they are."""
     max_pieces: int = 250
     """Of a source sentence: positions of the model, less its own tokens."""
 
@@ -65,6 +67,9 @@ class CT2Translator:
         try:
             described = folder / "translator.json"
             self._format = msgspec.json.decode(described.read_bytes(), type=Format) if described.is_file() else Format()
+            words = folder / self._format.known_words
+            known = words.read_text(encoding="utf-8").split() if words.is_file() and self._format.placeholders else []
+            self._known = frozenset(known)
             self._source = sentencepiece.SentencePieceProcessor(model_file=str(folder / self._format.source_pieces))
             self._target = sentencepiece.SentencePieceProcessor(model_file=str(folder / self._format.target_pieces))
             self._model = ctranslate2.Translator(str(folder), device=device, compute_type=compute_type, intra_threads=threads)
@@ -80,24 +85,29 @@ class CT2Translator:
         self.capabilities = Capabilities("ctranslate2", codes, pairs, max_text_chars=1000, batches_cheaply=self._model.device == "cuda")
 
     def translate(self, batch: Sequence[TranslateJob]) -> list[Translated]:
-        sources = [self._prepare(job) for job in batch]
         results = [Translated("", 0.0)] * len(batch)
-        waiting = [place for place, job in enumerate(batch) if job.text.strip()]
-        again = []
-        if waiting:
-            for place, result in zip(waiting, self._run([sources[place] for place in waiting], self._beam_size, 1), strict=True):
-                results[place], exact = self._choose(sources[place], result)
-                if not exact:
-                    again.append(place)
-        if again:
-            rescued = self._run([sources[place] for place in again], RESCUE_HYPOTHESES, RESCUE_HYPOTHESES)
-            for place, result in zip(again, rescued, strict=True):
-                found, exact = self._choose(sources[place], result)
-                results[place] = found if exact else results[place]
+        sources = {place: self._prepare(job) for place, job in enumerate(batch) if job.text.strip()}
+        inexact = self._answer(sources, results, self._beam_size, 1)
+        # A word it never saw is kept from the model, but only once it has seen the word: it tells it whether the sentence is off-topic.
+        foreign = {place: foreign_words(batch[place].text, self._known) for place in sources if self._known and results[place].text}
+        kept = {place: self._prepare(batch[place], words) for place, words in foreign.items() if words}
+        inexact = (inexact - kept.keys()) | self._answer(kept, results, self._beam_size, 1)
+        again = {place: source for place, source in (sources | kept).items() if place in inexact}
+        self._answer(again, results, RESCUE_HYPOTHESES, RESCUE_HYPOTHESES)
         return results
 
-    def _prepare(self, job: TranslateJob) -> _Source:
-        protected = protect(job.text) if self._format.placeholders else Protected(job.text)
+    def _answer(self, sources: Mapping[int, _Source], results: list[Translated], beam_size: int, hypotheses: int) -> set[int]:
+        """Put the translations of `sources` into their places of `results`; the places of those that are not exact."""
+        found = self._run(list(sources.values()), beam_size, hypotheses) if sources else []
+        inexact = set()
+        for (place, source), result in zip(sources.items(), found, strict=True):
+            results[place], exact = self._choose(source, result)
+            if not exact:
+                inexact.add(place)
+        return inexact
+
+    def _prepare(self, job: TranslateJob, glossary: Mapping[str, str] | None = None) -> _Source:
+        protected = protect(job.text, glossary) if self._format.placeholders else Protected(job.text)
         pieces = self._source.encode(protected.text, out_type=str)
         if len(pieces) > self._format.max_pieces:
             raise JobRejected(f"sentence of {len(pieces)} pieces, the model takes {self._format.max_pieces}")

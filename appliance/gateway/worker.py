@@ -13,7 +13,8 @@ import msgspec
 
 from appliance.config.schema import Config
 from appliance.gateway import counting
-from appliance.gateway.call_control import QUEUE_CONTEXT, QUEUE_EXTENSION, CallController, CallServices
+from appliance.gateway.call_control import CallController
+from appliance.gateway.call_services import QUEUE_CONTEXT, QUEUE_EXTENSION, CallServices
 from appliance.gateway.interpretation import MakeInterpreter
 from appliance.interpreter.events import Event
 from appliance.store.session_state import Session
@@ -86,8 +87,8 @@ class Worker:
             state=call.state.phase,
             started_at=call.started_at,
             language=call.language or "",
-            channels={role: channel for role, channel in call.channels.items() if role in held},
-            bridges={role.removesuffix("-bridge"): bridge for role, bridge in call.bridges.items() if role in held},
+            channels={role: channel for role, channel in call.names.channels.items() if role in held},
+            bridges={role.removesuffix("-bridge"): bridge for role, bridge in call.names.bridges.items() if role in held},
         )
 
     def status(self) -> dict[str, Any]:
@@ -99,18 +100,22 @@ class Worker:
             "asterisk": self.ari.connected,
             "calls": len(self.calls),
             "max_calls": self._max_calls,
-            "channels": sum(len(call.state.held & call.channels.keys()) for call in self.calls.values()),
-            "bridges": sum(len(call.state.held & call.bridges.keys()) for call in self.calls.values()),
+            "channels": sum(len(call.state.held & call.names.channels.keys()) for call in self.calls.values()),
+            "bridges": sum(len(call.state.held & call.names.bridges.keys()) for call in self.calls.values()),
             "media_sockets": len(self.gate.open),
             "media_expected": self.gate.waiting,
             "call_tasks": len(self._calls_running) + sum(call.tasks for call in self.calls.values()),
         }
 
-    async def stop(self) -> None:
-        """End all calls: who waits is sent to the agents' queue, who talks is hung up. New ones go to the queue too."""
+    def refuse(self, reason: str) -> None:
+        """End all calls and take no more."""
         self.accepting = False
         for call in list(self.calls.values()):
-            call.abort("the worker stops")
+            call.abort(reason)
+
+    async def stop(self) -> None:
+        """End all calls: who waits is sent to the agents' queue, who talks is hung up. New ones go to the queue too."""
+        self.refuse("the worker stops")
         if self._calls_running:
             await asyncio.wait(self._calls_running.values(), timeout=STOP_TIMEOUT_S)
         for task in (*self._calls_running.values(), *self._tasks):
@@ -146,7 +151,7 @@ class Worker:
         call_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
         call = CallController(call_id, caller, self._services)
         self.calls[call_id] = call
-        for channel in call.channel_ids:
+        for channel in call.names.all_channels:
             self._owners[channel] = call
         task = asyncio.create_task(call.run(), name=f"{call_id} call")
         self._calls_running[call_id] = task
@@ -155,7 +160,7 @@ class Worker:
     def _call_done(self, call: CallController, task: asyncio.Task[None]) -> None:
         self.calls.pop(call.call_id, None)
         self._calls_running.pop(call.call_id, None)
-        for channel in call.channel_ids:
+        for channel in call.names.all_channels:
             self._owners.pop(channel, None)
         if not task.cancelled() and task.exception() is not None:
             log.error("a call ended by an error", exc_info=task.exception(), extra={"call": call.call_id})
@@ -186,12 +191,12 @@ class Worker:
             known = {channel.id for channel in channels}
             for call in list(self.calls.values()):
                 for role in ("agent", "caller"):
-                    if role in call.state.held and call.channels[role] not in known and call.state.agent != "ringing":
-                        call.channel_missing(call.channels[role])
+                    if role in call.state.held and call.names.channels[role] not in known and call.state.agent != "ringing":
+                        call.channel_missing(call.names.channels[role])
             orphans = [channel for channel in channels if self._is_orphan(channel)]
             bridges = _bridges.decode(await self.ari.request(ari.list_bridges()))
             await asyncio.sleep(ORPHAN_WAIT_S)
-            in_use = {bridge for call in self.calls.values() for bridge in call.bridges.values()}
+            in_use = {bridge for call in self.calls.values() for bridge in call.names.bridges.values()}
             for channel in orphans:
                 if self._is_orphan(channel):
                     await self._remove_orphan(channel)

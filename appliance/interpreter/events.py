@@ -115,12 +115,5 @@ class CallEnded(CallEvent, frozen=True, tag="call-ended", kw_only=True):
 
 
 Event = (
-    CallStarted
-    | CallStateChanged
-    | LanguageDecided
-    | PartialRecognised
-    | UtteranceInterpreted
-    | UtterancePlayed
-    | KeyPressed
-    | CallEnded
+    CallStarted | CallStateChanged | LanguageDecided | PartialRecognised | UtteranceInterpreted | UtterancePlayed | KeyPressed | CallEnded
 )

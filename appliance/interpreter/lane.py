@@ -9,35 +9,28 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-
-import numpy as np
 
 from appliance.interpreter.confidence import Evidence, is_silence, recognised, refusal
-from appliance.interpreter.events import LaneName, PartialRecognised, Party, StageDelays, UtteranceInterpreted, UtterancePlayed
+from appliance.interpreter.delivery import Delivery
+from appliance.interpreter.events import LaneName, PartialRecognised, Party, StageDelays, UtteranceInterpreted
 from appliance.interpreter.hearing import Ahead, Decoded, Hearing
 from appliance.interpreter.leg import Leg
 from appliance.interpreter.models_protocol import Samples
 from appliance.interpreter.recogniser import Recogniser
+from appliance.interpreter.refusals import Refusals
 from appliance.interpreter.rendition import Rendition, Result, Segment, Timeline
 from appliance.interpreter.scope import CallScope
 from appliance.interpreter.segment import agreement, prefix_agreement, sentences
 from appliance.interpreter.tasks import Tasks
-from appliance.modelserver.errors import ModelServerError
+from appliance.modelserver.errors import ModelServerError, TimedOut
 from appliance.speech.endpoint import Heard
 from appliance.speech.listen import ListenEvent, SpeechEnded, SpeechPaused, SpeechResumed, SpeechStarted, Utterance
 from appliance.speech.vad import RATE
 
 log = logging.getLogger(__name__)
 
-_REPEAT_PAUSE_S = 5.0
-"""A party is not asked to say it again more often than this."""
-_DOUBT_AFTER = 2
-"""So many refusals in a row and the language is in doubt."""
-_REPEATED = 3
-"""Segments kept for a party who did not catch them."""
-
-Entry = "asyncio.Task[list[Rendition]] | Rendition"
+_UNDECIDED_S = 3.0
+"""What was said in an open language waits so long for more speech to decide it; then the caller is asked."""
 
 
 class Lane:
@@ -52,41 +45,37 @@ class Lane:
         self._scope = scope
         self._recogniser = Recogniser(self.speaker, scope)
         self._tasks = Tasks(f"{scope.call_id} {name}")
-        self._order: asyncio.Queue[asyncio.Task[list[Rendition]] | Rendition] = asyncio.Queue()
+        self._refusals = Refusals(self.speaker, scope, self._recogniser.doubt)
+        self._delivery = Delivery(name, self.listener, scope, self._refusals.told)
         self._hearing: Hearing | None = None
         self._utterances = 0
         self._running = False
-        self._queued: dict[str, tuple[Rendition, Result]] = {}  # by key: queued for the listener, not begun
-        self._played: dict[str, Segment] = {}  # by key: begun, not heard to the end
-        self._last_audio: deque[Samples] = deque(maxlen=_REPEATED)
-        self._last_utterance_played = 0
-        self._asked_again_s = -_REPEAT_PAUSE_S
-        self._refused = 0
 
     def start(self) -> None:
         self._running = True
-        self._tasks.start(self._play(), "play")
+        self._tasks.start(self._delivery.run(), "play")
 
     async def stop(self) -> None:
         """End all work; what was queued and never begun is published as failed."""
         self._running = False
         await self._tasks.stop()
-        for rendition, result in self._queued.values():
-            self._scope.publish(rendition.event(Result("failed", "call-ended", result.translated, result.confidence), StageDelays()))
-        self._queued.clear()
+        self._delivery.close()
 
     @property
     def tasks(self) -> int:
         return len(self._tasks)
 
     def repeat(self) -> bool:
-        """Play the last translation again; False when there was none."""
-        leg = self._scope.legs.get(self.listener)
-        if leg is None or not self._last_audio:
-            return False
-        for audio in self._last_audio:
-            leg.playout.add("translation", audio)
-        return True
+        """Play the last translation again; False when there is none."""
+        return self._delivery.repeat()
+
+    def on_started(self, key: str, now_s: float) -> None:
+        """The listener's leg sends the first frame of a translation."""
+        self._delivery.on_started(key, now_s)
+
+    def on_ended(self, key: str) -> None:
+        """The listener has heard a translation to its end."""
+        self._delivery.on_ended(key)
 
     # What the speaker's leg tells
 
@@ -123,7 +112,7 @@ class Lane:
         if leg.echoes(pcm, now_s - len(pcm) / RATE, now_s):
             return
         if leg.playout.playing == "prompt":
-            leg.playout.flush_prompts()
+            self._scope.flush_prompts(self.speaker)
         hearing.partial = self._tasks.start(self._partial(hearing, pcm, now_s), f"partial {hearing.number}")
 
     def _paused(self, leg: Leg, samples: int, now_s: float) -> None:
@@ -144,9 +133,9 @@ class Lane:
             hearing.drop_ahead()
         if leg.echoes(utterance.audio, utterance.audio_s, now_s):
             hearing.drop_ahead()
-            self._publish_nothing(hearing, utterance, "silence", "echo")
+            self._publish_nothing(hearing, utterance, Result("silence", "echo"))
             return
-        self._order.put_nowait(self._tasks.start(self._conclude(hearing, utterance), f"conclude {hearing.number}"))
+        self._delivery.put(self._tasks.start(self._conclude(hearing, utterance), f"conclude {hearing.number}"))
 
     # Understanding
 
@@ -159,8 +148,9 @@ class Lane:
         if hearing.over or not decoded.text:
             return
         hearing.partial_text = decoded.text
-        self._scope.publish(
-            PartialRecognised(call_id=self._scope.call_id, at=self._scope.wall(), lane=self.name, utterance=hearing.number, text=decoded.text)
+        scope = self._scope
+        scope.publish(
+            PartialRecognised(call_id=scope.call_id, at=scope.wall(), lane=self.name, utterance=hearing.number, text=decoded.text)
         )
         source = self._recogniser.hear(hearing.number, decoded, final=False)
         if source is None or hearing.paused or not self._recogniser.is_in(decoded, source):
@@ -169,7 +159,7 @@ class Lane:
         if refusal(self._scope.config, confidence):
             return
         for text in hearing.commit.update(decoded.text):
-            self._order.put_nowait(self._render(hearing, text, source, False, confidence, Timeline(now_s, now_s, list(decoded.spans))))
+            self._delivery.put(self._render(hearing, text, source, False, confidence, Timeline(now_s, now_s, list(decoded.spans))))
 
     async def _work_ahead(self, leg: Leg, hearing: Hearing, pcm: Samples, paused_s: float) -> Ahead:
         decoded = await self._recogniser.decode(pcm)
@@ -186,25 +176,28 @@ class Lane:
     async def _conclude(self, hearing: Hearing, utterance: Utterance) -> list[Rendition]:
         """Everything of the utterance that was not handed out yet."""
         try:
-            ahead = await self._result_of(hearing.ahead)
+            ahead = await _worked(hearing.ahead)
             decoded = ahead.decoded if ahead is not None else await self._recogniser.decode(utterance.audio)
             if is_silence(_evidence(decoded)):
-                self._publish_nothing(hearing, utterance, "silence", "no-speech")
+                self._publish_nothing(hearing, utterance, Result("silence", "no-speech"))
                 return []
             source = self._recogniser.hear(hearing.number, decoded, final=True)
             if source is None:
-                await self._scope.known.wait()
-                source = self._recogniser.source
+                source = await self._until_known()
             if not self._recogniser.is_in(decoded, source):
                 decoded = await self._recogniser.decode(utterance.audio, language=source)
         except ModelServerError as error:
-            self._not_understood(hearing, utterance, "failed", f"{error.kind}-{type(error).__name__.lower()}")
+            result = Result("failed", f"{error.kind}-{type(error).__name__.lower()}")
+            self._publish_nothing(hearing, utterance, result)
+            self._refusals.told(result)
             return []
         confidence = recognised(_evidence(decoded, hearing.partial_text))
         reason = refusal(self._scope.config, confidence)
         if reason:
             _cancel(ahead)
-            self._not_understood(hearing, utterance, "refused", reason, decoded.text, confidence)
+            result = Result("refused", reason, "", confidence)
+            self._publish_nothing(hearing, utterance, result, decoded.text)
+            self._refusals.told(result)
             return []
         self.last_utterance = utterance
         if ahead is not None and ahead.renditions and (ahead.source, ahead.target) == (source, self._target()):
@@ -216,16 +209,20 @@ class Lane:
         timeline = Timeline(utterance.ended_s, utterance.decided_s, list(decoded.spans))
         renditions = self._render_rest(hearing, decoded, source, confidence, timeline)
         if not renditions:
-            self._publish_nothing(hearing, utterance, "silence", "nothing-left")
+            self._publish_nothing(hearing, utterance, Result("silence", "nothing-left"))
         return renditions
 
-    async def _result_of(self, work: asyncio.Task[Ahead] | None) -> Ahead | None:
-        """None when there was none; a second attempt is not made: the work itself has tried twice.
-
-        Raises:
-            ModelServerError: what it ended with.
-        """
-        return await work if work is not None else None
+    async def _until_known(self) -> str:
+        """The speaker's language, once there is one: by what he says next, by a key, or by the default."""
+        known = self._scope.known
+        leg = self._scope.legs.get(self.speaker)
+        while not known.is_set():
+            try:
+                await asyncio.wait_for(known.wait(), _UNDECIDED_S)
+            except TimeoutError:
+                if leg is None or not leg.listener.speaking:
+                    self._scope.ask_language()
+        return self._recogniser.source
 
     def _target(self) -> str:
         return "hinglish" if self.speaker == "caller" else self._scope.identifier.guess
@@ -264,101 +261,9 @@ class Lane:
         )
         return Rendition(self._scope, segment, self._tasks)
 
-    # Playing
-
-    async def _play(self) -> None:
-        while True:
-            entry = await self._order.get()
-            try:
-                renditions = [entry] if isinstance(entry, Rendition) else await entry
-            except Exception:  # noqa: BLE001 - logged by its owner; the lane goes on with the next utterance
-                self._ask_again()
-                continue
-            for rendition in renditions:
-                await self._deliver(rendition)
-
-    async def _deliver(self, rendition: Rendition) -> None:
-        scope, segment = self._scope, rendition.segment
-        result = await rendition.result()
-        leg = scope.legs.get(self.listener)
-        if result.outcome == "interpreted" and (leg is None or leg.lost):
-            result = Result("failed", "no-listener", result.translated, result.confidence)
-        if result.outcome != "interpreted" or leg is None:
-            scope.publish(rendition.event(result, StageDelays()))
-            if result.reason != "no-listener":
-                self._count(result.outcome, result.reason)
-                self._ask_again()
-            return
-        self._count(result.outcome, result.reason)
-        key = f"{self.name[0]}{segment.utterance}.{segment.number}"
-        self._queued[key] = (rendition, result)
-        if segment.utterance != self._last_utterance_played:
-            self._last_utterance_played = segment.utterance
-            self._last_audio.clear()
-        started = key
-        pieces: list[Samples] = []
-        async for audio in rendition.audio():
-            leg.playout.add("translation", audio, started=started)
-            started = ""
-            pieces.append(audio)
-        leg.playout.add("translation", np.zeros(0, np.int16), ended=key)
-        self._last_audio.append(np.concatenate(pieces))
-        if rendition.cut_short:
-            self._ask_again()
-
-    def on_started(self, key: str, now_s: float) -> None:
-        """The first frame of a translation was sent."""
-        rendition, result = self._queued.pop(key)
-        self._played[key] = rendition.segment
-        self._scope.publish(rendition.event(result, rendition.segment.timeline.delays(now_s)))
-
-    def on_ended(self, key: str) -> None:
-        """The listener has heard it to the end."""
-        segment = self._played.pop(key, None)
-        if segment is not None:
-            self._scope.publish(
-                UtterancePlayed(
-                    call_id=self._scope.call_id,
-                    at=self._scope.wall(),
-                    lane=self.name,
-                    utterance=segment.utterance,
-                    segment=segment.number,
-                )
-            )
-
-    # What could not be interpreted
-
-    def _count(self, outcome: str, reason: str) -> None:
-        if outcome == "failed":
-            self._scope.failed(reason)
-        else:
-            self._scope.worked()
-        self._refused = self._refused + 1 if outcome == "refused" else 0
-        if self._refused >= _DOUBT_AFTER:
-            self._refused = 0
-            self._recogniser.doubt()
-
-    def _not_understood(
-        self, hearing: Hearing, utterance: Utterance, outcome: str, reason: str, text: str = "", confidence: float = 0.0
-    ) -> None:
-        self._count(outcome, reason)
-        self._publish_nothing(hearing, utterance, outcome, reason, text, confidence)
-        self._ask_again()
-
-    def _ask_again(self) -> None:
-        """Ask the speaker to say it again, unless that was just done."""
-        leg = self._scope.legs.get(self.speaker)
-        now_s = self._scope.now()
-        if leg is None or leg.lost or leg.playout.has("prompt") or now_s - self._asked_again_s < _REPEAT_PAUSE_S:
-            return
-        self._asked_again_s = now_s
-        self._scope.say(self.speaker, "please_repeat")
-
-    def _publish_nothing(
-        self, hearing: Hearing, utterance: Utterance, outcome: str, reason: str, text: str = "", confidence: float = 0.0
-    ) -> None:
+    def _publish_nothing(self, hearing: Hearing, utterance: Utterance, result: Result, text: str = "") -> None:
+        """Tell of an utterance, or of the rest of one, that nobody will hear."""
         scope = self._scope
-        source = self._recogniser.source
         scope.publish(
             UtteranceInterpreted(
                 call_id=scope.call_id,
@@ -369,13 +274,13 @@ class Lane:
                 last_segment=True,
                 started_s=round(utterance.started_s - scope.answered_s, 3),
                 ended_s=round(utterance.ended_s - scope.answered_s, 3),
-                source_language=source,
+                source_language=self._recogniser.source,
                 target_language=self._target(),
                 recognised=text,
                 translated="",
-                confidence=round(confidence, 4),
-                outcome=outcome,  # type: ignore[arg-type]
-                reason=reason,
+                confidence=round(result.confidence, 4),
+                outcome=result.outcome,
+                reason=result.reason,
                 delays=StageDelays(endpoint_wait=round(utterance.decided_s - utterance.ended_s, 4)),
             )
         )
@@ -385,6 +290,22 @@ def _evidence(decoded: Decoded, partial: str = "") -> Evidence:
     transcript = decoded.transcript
     confirmed = prefix_agreement(partial, decoded.text) if partial else None
     return Evidence(decoded.text, transcript.avg_logprob, transcript.no_speech_prob, confirmed)
+
+
+async def _worked(ahead: asyncio.Task[Ahead] | None) -> Ahead | None:
+    """What was done ahead; None when there was nothing or another attempt may do better.
+
+    Raises:
+        ModelServerError: another attempt would not.
+    """
+    if ahead is None:
+        return None
+    try:
+        return await ahead
+    except ModelServerError as error:
+        if not error.retry or isinstance(error, TimedOut):
+            raise
+        return None
 
 
 def _cancel(ahead: Ahead | None) -> None:

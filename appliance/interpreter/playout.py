@@ -17,7 +17,8 @@ from appliance.speech.echo import envelope
 from appliance.telephony.media import FRAME_BYTES, FRAME_S, FRAME_SAMPLES, SAMPLE_RATE
 
 Samples = npt.NDArray[np.int16]
-Kind = Literal["prompt", "translation"]
+Kind = Literal["prompt", "menu", "translation"]
+"""Prompts give way to speech, the keypad menu to a key, translations to nothing."""
 Original = Literal["under", "alone", "off"]
 """How the other party's own voice is heard: quietly under what is played, at full level (no interpretation), or not at all."""
 
@@ -88,14 +89,16 @@ class Playout:
         """Length of everything still to be played."""
         return FRAME_S * sum(piece.frames_left for piece in self._queue)
 
-    def has(self, kind: Kind) -> bool:
-        return any(piece.kind == kind for piece in self._queue)
+    @property
+    def prompting(self) -> bool:
+        """Whether a prompt or the menu is played or waits."""
+        return any(piece.kind != "translation" for piece in self._queue)
 
     def add(self, kind: Kind, pcm: Samples, *, started: str = "", ended: str = "", gap_s: float = GAP_S) -> None:
         """Queue a piece of audio, 16 kHz.
 
         Args:
-            kind: a prompt may be flushed, a translation is always played.
+            kind: prompts and the menu may be flushed, a translation is always played.
             pcm: may be empty, to mark the end of what was queued before.
             started: key reported when its first frame is played.
             ended: key reported when its last frame is played.
@@ -116,20 +119,20 @@ class Playout:
         whole[: len(speech)] = speech
         self._queue.append(_Piece(kind, started, ended, whole, whole.tobytes(), envelope(whole), speech_frames))
 
-    def flush_prompts(self) -> tuple[str, ...]:
-        """Drop the prompts, one that is being played with a fade of one frame.
+    def flush(self, kind: Literal["prompt", "menu"]) -> tuple[str, ...]:
+        """Drop all of a kind, one that is being played with a fade of one frame.
 
         Returns:
             the end keys that will now never be reported.
         """
-        prompts = [piece for piece in self._queue if piece.kind == "prompt"]
+        dropped = [piece for piece in self._queue if piece.kind == kind]
         current = self._queue[0] if self._queue else None
-        self._queue = deque(piece for piece in self._queue if piece.kind != "prompt")
-        if current is not None and current.kind == "prompt" and 0 < current.place < current.speech_frames:
+        self._queue = deque(piece for piece in self._queue if piece.kind != kind)
+        if current is not None and current.kind == kind and 0 < current.place < current.speech_frames:
             first = current.place * FRAME_SAMPLES
             tail = (current.pcm[first : first + FRAME_SAMPLES] * (1 - _RAMP_UP / _UNITY)).astype(np.int16)
-            self._queue.appendleft(_Piece("prompt", "", "", tail, tail.tobytes(), envelope(tail), 1))
-        return tuple(piece.ended for piece in prompts if piece.ended)
+            self._queue.appendleft(_Piece(kind, "", "", tail, tail.tobytes(), envelope(tail), 1))
+        return tuple(piece.ended for piece in dropped if piece.ended)
 
     def original(self, how: Original) -> None:
         """Say how the other party's own voice is to be heard from the next frame on."""
@@ -160,7 +163,7 @@ class Playout:
     def _target_gain(self, piece: _Piece | None) -> int:
         if self._original == "alone":
             return _UNITY
-        if self._original == "off" or (piece is not None and piece.kind == "prompt"):
+        if self._original == "off" or (piece is not None and piece.kind != "translation"):
             return 0
         return self._under
 

@@ -35,6 +35,8 @@ class CallScope:
     """Seconds of the media clock."""
     say: Callable[[Party, str], None]
     """Play a prompt in the party's language."""
+    flush_prompts: Callable[[Party], None]
+    """The party talks: stop what the appliance says to it, the keypad menu excepted."""
     ask_language: Callable[[], None]
     """Have the caller press a key for the language."""
     lost: Callable[[str], None]

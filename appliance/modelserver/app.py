@@ -6,14 +6,13 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import numpy as np
 from litestar import Litestar, Request, Response, get, post
 from litestar.exceptions import HTTPException
 from litestar.handlers import HTTPRouteHandler
-from litestar.params import Parameter
 
 from appliance.engines.base import (
     EngineError,
@@ -52,8 +51,6 @@ PCM = "application/octet-stream"
 
 RESULTS: dict[int, RequestResult] = {429: "overloaded", 500: "failed", 503: "failed"}
 """What an answer is counted as by its status; any other one above 399 is the sender's fault."""
-
-Timeout = Annotated[float, Parameter(header="X-Timeout-S", required=False, gt=0)]
 
 
 def create_app(server: ModelServer[Any, Any], routes: list[HTTPRouteHandler], on_failure: Callable[[], None]) -> Litestar:
@@ -121,7 +118,6 @@ def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifie
         languages: str = "",
         partial: bool = False,
         stream: str = "",
-        timeout_s: Timeout = float("inf"),
     ) -> Response[bytes]:
         body = await request.body()
         if not body or len(body) % 2:
@@ -129,7 +125,7 @@ def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifie
         allowed = tuple(code for code in languages.split(",") if code)
         job = RecogniseJob(np.frombuffer(body, "<i2"), language or None, allowed, partial)
         check_recognise(job, capabilities)
-        done = await server.answer(job, urgent=not partial, stream=stream, timeout_s=timeout_s)
+        done = await server.answer(job, urgent=not partial, stream=stream, timeout_s=_timeout_s(request))
         heard = done.result
         return _json(
             Transcript(
@@ -159,11 +155,11 @@ def translation_routes(server: ModelServer[TranslateJob, Translated]) -> list[HT
     capabilities = server.served.capabilities
 
     @post("/v1/translate", status_code=200)
-    async def translate(request: Request[Any, Any, Any], timeout_s: Timeout = float("inf")) -> Response[bytes]:
+    async def translate(request: Request[Any, Any, Any]) -> Response[bytes]:
         asked = msgspec.json.decode(await request.body(), type=TranslationRequest)
         job = TranslateJob(asked.text, asked.source, asked.target)
         check_translate(job, capabilities)
-        done = await server.answer(job, timeout_s=timeout_s)
+        done = await server.answer(job, timeout_s=_timeout_s(request))
         result = done.result
         return _json(Translation(result.text, result.score, capabilities.name, done.batch_size, done.queue_s, done.compute_s))
 
@@ -174,11 +170,11 @@ def speech_routes(server: ModelServer[SynthesiseJob, Synthesis]) -> list[HTTPRou
     capabilities = server.served.capabilities
 
     @post("/v1/speak", status_code=200)
-    async def speak(request: Request[Any, Any, Any], timeout_s: Timeout = float("inf")) -> Response[bytes]:
+    async def speak(request: Request[Any, Any, Any]) -> Response[bytes]:
         asked = msgspec.json.decode(await request.body(), type=SpeechRequest)
         job = SynthesiseJob(asked.text, asked.language, asked.voice)
         check_speak(job, capabilities)
-        done = await server.answer(job, timeout_s=timeout_s)
+        done = await server.answer(job, timeout_s=_timeout_s(request))
         headers = {
             "X-Sample-Rate": str(done.result.rate),
             "X-Engine": capabilities.name,
@@ -189,6 +185,18 @@ def speech_routes(server: ModelServer[SynthesiseJob, Synthesis]) -> list[HTTPRou
         return Response(done.result.samples.astype("<i2", copy=False).tobytes(), media_type=PCM, headers=headers)
 
     return [speak]
+
+
+def _timeout_s(request: Request[Any, Any, Any]) -> float:
+    """Raises: JobRejected."""
+    text = request.headers.get("X-Timeout-S", "inf")
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not seconds > 0:
+        raise JobRejected(f"X-Timeout-S is {text!r}; allowed: seconds above 0")
+    return seconds
 
 
 def _json(message: msgspec.Struct, status: int = 200) -> Response[bytes]:

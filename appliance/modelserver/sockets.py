@@ -12,6 +12,8 @@ from appliance.errors import ApplianceError
 MODE = 0o660
 """The gateway runs as another user of the same group."""
 PROBE_S = 1.0
+BACKLOG = 1024
+"""Connections that wait to be accepted."""
 
 
 class SocketError(ApplianceError):
@@ -19,7 +21,7 @@ class SocketError(ApplianceError):
 
 
 def listen(path: Path) -> socket.socket:
-    """A socket bound to `path`; a file left behind by a dead server is removed.
+    """A listening socket at `path`; a file left behind by a dead server is removed.
 
     Raises:
         SocketError: a server answers there, something else than a socket is there, or the folder cannot be written.
@@ -38,6 +40,7 @@ def listen(path: Path) -> socket.socket:
             listener.bind(str(path))
         finally:
             os.umask(previous)
+        listener.listen(BACKLOG)  # whoever connects from now on waits for the first answer instead of being refused
     except OSError as error:
         raise SocketError(f"{path}: {error.strerror or error}") from error
     return listener

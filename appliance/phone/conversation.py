@@ -29,7 +29,7 @@ ANSWER_S = 10.0
 """For the INVITE to be answered."""
 GREETINGS_S = 12.0
 """For prompts to end once both are connected."""
-GREETINGS_QUIET_S = 0.4
+GREETINGS_QUIET_S = 0.6
 GOODBYE_S = 5.0
 """For the last events of a call after it was hung up."""
 _TICK_S = 0.05

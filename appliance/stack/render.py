@@ -119,7 +119,7 @@ def redis_file(loaded: LoadedConfig, layout: Layout) -> str:
             "save ''",
             "appendonly yes",
             "appendfsync everysec",
-            "loglevel notice",
+            "loglevel warning",
             "",
         ]
     )

@@ -7,11 +7,13 @@ All methods block (they wait for the disk): call them from worker threads, any n
 from __future__ import annotations
 
 import fcntl
+import functools
 import os
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
 
 SUFFIX = ".jsonl"
 
@@ -26,6 +28,21 @@ class _File:
     read_to: int = 0
 
 
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def _alone(method: Callable[Concatenate[Spool, P], R]) -> Callable[Concatenate[Spool, P], R]:
+    """One thread at a time in the methods of one spool."""
+
+    @functools.wraps(method)
+    def locked(spool: Spool, /, *arguments: P.args, **named: P.kwargs) -> R:
+        with spool.lock:
+            return method(spool, *arguments, **named)
+
+    return locked
+
+
 class Spool:
     """Append-only files of one process and of its dead predecessors in `folder`."""
 
@@ -34,13 +51,14 @@ class Spool:
         self.name = name
         self._own: _File | None = None
         self._left_behind: list[_File] = []
-        self._lock = threading.RLock()
+        self.lock = threading.RLock()
 
     @property
     def waiting(self) -> int:
-        """Lines not yet known to be in the database."""
+        """Lines not yet known to be in the database; never waits for the disk."""
         return sum(file.lines for file in (*self._left_behind, self._own) if file is not None)
 
+    @_alone
     def open(self) -> _File:
         """Lock the own file and those of processes that are gone; does nothing the second time.
 
@@ -63,6 +81,7 @@ class Spool:
         self._own = own
         return own
 
+    @_alone
     def append(self, lines: Iterable[bytes]) -> None:
         """Add lines (without line ends) and wait until the disk has them: all of them or, on an error, none.
 
@@ -84,6 +103,7 @@ class Spool:
         file.size += len(data)
         file.lines += count
 
+    @_alone
     def read(self, most: int) -> list[bytes]:
         """Up to `most` of the oldest lines after those already `taken`, without line ends."""
         lines: list[bytes] = []
@@ -97,6 +117,7 @@ class Spool:
             break
         return lines
 
+    @_alone
     def taken(self, lines: list[bytes]) -> None:
         """The `lines` that `read` gave are in the database; a file whose lines all are is emptied."""
         if not lines:
@@ -116,11 +137,13 @@ class Spool:
             file.path.unlink(missing_ok=True)
             os.close(file.descriptor)
 
+    @_alone
     def reject(self, line: bytes) -> None:
         """Keep a line that the database will never take where a person can find it."""
         with (self.folder / f"{self.name}.rejected").open("ab") as stream:
             stream.write(line + b"\n")
 
+    @_alone
     def close(self) -> None:
         for file in (*self._left_behind, self._own):
             if file is not None:

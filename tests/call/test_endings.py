@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from appliance.interpreter.events import CallEnded, CallStateChanged, KeyPressed, UtteranceInterpreted, UtterancePlayed
-from appliance.phone.baresip import CallClosed, CallEstablished, CallRinging, IncomingCall, Phone
+from appliance.phone.baresip import CallClosed, CallEstablished, IncomingCall, Phone
 from appliance.phone.call_events import CallEvents, Received
 from appliance.phone.demo import speech
 from appliance.phone.recording import Recorder
@@ -153,7 +153,6 @@ async def test_agent_never_answers(stack: Running, phones: Path) -> None:
     async with dialled(stack, phones, answers=False) as call:
         await call.caller.wait_for(CallEstablished, 5)
         await call.reaches("closing", RING_S + 10)
-        asyncio.get_running_loop()
         await asyncio.sleep(1.0)
         told = call.recorder.heard_until_now("caller", 0.8)
         await call.caller.wait_for(CallClosed, 15)
@@ -166,7 +165,6 @@ async def test_no_agent_is_there(stack: Running, phones: Path) -> None:
         await call.caller.wait_for(CallEstablished, 5)
         await call.caller.wait_for(CallClosed, RING_S + 20)
         assert (await call.ended()).outcome == "no_agent"
-        assert call.caller.seen(CallRinging) is None or call.agent is None
 
 
 async def test_a_caller_who_says_nothing_still_hears_the_agent(stack: Running, phones: Path) -> None:

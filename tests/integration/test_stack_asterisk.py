@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import contextlib
+import http
+import json
 import shutil
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -131,3 +133,59 @@ async def test_an_agent_needs_the_password_and_may_place_no_call(asterisk: Runni
         closed = await desk.wait_for(CallClosed, 10)
         assert desk.seen(CallEstablished) is None
         assert closed.reason.startswith("404")
+
+
+class Worker:
+    """The least of a gateway worker: says how it is, and takes the control connection."""
+
+    def __init__(self, *, takes_calls: bool) -> None:
+        self.status = http.HTTPStatus.OK if takes_calls else http.HTTPStatus.SERVICE_UNAVAILABLE
+        self.callers: list[str] = []
+
+    def answer(self, socket: websockets.ServerConnection, request: websockets.Request) -> websockets.Response | None:
+        return socket.respond(self.status, '{"status": "as it is"}\n') if request.path == "/health" else None
+
+    async def serve(self, socket: websockets.ServerConnection) -> None:
+        with contextlib.suppress(websockets.ConnectionClosed):
+            async for message in socket:
+                event = json.loads(message)
+                if event["type"] == "StasisStart":
+                    self.callers.append(event["channel"]["caller"]["number"])
+
+    def listening(self, port: int) -> websockets.serve:
+        return websockets.serve(self.serve, "127.0.0.1", port, subprotocols=[websockets.Subprotocol("ari")], process_request=self.answer)
+
+
+async def test_a_call_goes_to_a_worker_that_takes_calls(tmp_path: Path, phones: Path) -> None:
+    full, free = Worker(takes_calls=False), Worker(takes_calls=True)
+    async with contextlib.AsyncExitStack() as stack:
+        running = await stack.enter_async_context(running_asterisk(tmp_path, edit={"[gateway]\n": "[gateway]\nworkers = 3\n"}))
+        first = running.loaded.config.gateway.port  # nobody listens there: the first worker is down
+        await stack.enter_async_context(full.listening(first + 1))
+        await stack.enter_async_context(free.listening(first + 2))
+        async with asyncio.timeout(10):
+            while connected_workers(running.ask("ari show websocket sessions")) != {2, 3}:
+                await asyncio.sleep(0.1)
+        for number in range(4):
+            caller = f"912345678{number}"
+            account = PhoneAccount(caller, CALLER, running.server)
+            async with Phone.start(phones / caller, find_program(running.programs), account) as phone:
+                await phone.dial("1800")
+                async with asyncio.timeout(5):
+                    while caller not in free.callers:
+                        await asyncio.sleep(0.02)
+        assert full.callers == []
+
+
+async def test_a_worker_that_is_gone_leaves_no_caller_waiting(tmp_path: Path, phones: Path) -> None:
+    worker = Worker(takes_calls=True)
+    async with running_asterisk(tmp_path) as running:
+        async with worker.listening(running.loaded.config.gateway.port):
+            async with asyncio.timeout(10):
+                while connected_workers(running.ask("ari show websocket sessions")) != {1}:
+                    await asyncio.sleep(0.1)
+        account = PhoneAccount("9123456789", CALLER, running.server)
+        async with Phone.start(phones / "caller", find_program(running.programs), account) as phone:
+            await phone.dial("1800")
+            await phone.wait_for(CallEstablished, 3)  # by the dialplan, on the way to the queue
+        assert worker.callers == []

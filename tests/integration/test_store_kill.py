@@ -15,26 +15,30 @@ from appliance.store.calls import CallStore
 
 ROUNDS = 6
 WRITER = """
-import asyncio, sys
+import asyncio, itertools, sys
 from appliance.config.load import load
 from appliance.interpreter.events import StageDelays, UtteranceInterpreted
 from appliance.store.calls import CallStore, Durability
 
-async def main(config, worker):
-    async with CallStore.from_config(load(config), worker) as store:
-        number = 0
-        while True:
-            number += 1
-            event = UtteranceInterpreted(
-                call_id=f"{worker}-{sys.argv[3]}", at=1e9 + number, lane="caller_to_agent", utterance=number, segment=1,
-                last_segment=True, started_s=0.0, ended_s=1.0, source_language="ta", target_language="hinglish",
-                recognised="x" * 200, translated="y" * 200, confidence=0.9, outcome="interpreted", delays=StageDelays(),
-            )
-            if await store.record(event) in (Durability.DATABASE, Durability.SPOOL):
-                sys.stdout.write(f"{event.call_id} {number}\\n")
-                sys.stdout.flush()
+def utterance(call, number):
+    return UtteranceInterpreted(
+        call_id=call, at=1e9 + number, lane="caller_to_agent", utterance=number, segment=1, last_segment=True, started_s=0.0,
+        ended_s=1.0, source_language="ta", target_language="hinglish", recognised="x" * 200, translated="y" * 200,
+        confidence=0.9, outcome="interpreted", delays=StageDelays(),
+    )
 
-asyncio.run(main(sys.argv[1], sys.argv[2]))
+async def lane(store, numbers):
+    for number in numbers:
+        if await store.record(utterance(sys.argv[3], number)) in (Durability.DATABASE, Durability.SPOOL):
+            sys.stdout.write(f"{sys.argv[3]} {number}\\n")
+            sys.stdout.flush()
+
+async def main():
+    numbers = itertools.count(1)
+    async with CallStore.from_config(load(sys.argv[1]), sys.argv[2]) as store:
+        await asyncio.gather(*(lane(store, numbers) for _ in range(20)))
+
+asyncio.run(main())
 """
 
 
@@ -53,7 +57,7 @@ def test_killed_workers_lose_nothing_they_reported(tmp_path: Path) -> None:
     promised: set[tuple[str, int]] = set()
     spooled = 0
     for number in range(ROUNDS):
-        command = [sys.executable, "-c", WRITER, str(config), f"gateway-{1 + number % 2}", str(number)]
+        command = [sys.executable, "-c", WRITER, str(config), f"gateway-{1 + number % 2}", f"call-{number}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             first = writer.stdout.readline()
@@ -69,8 +73,11 @@ def test_killed_workers_lose_nothing_they_reported(tmp_path: Path) -> None:
 
     async def drain() -> None:
         async with CallStore.from_config(load(config), "gateway-3") as store:
-            while store.waiting:
+            for _ in range(200):
+                if not store.waiting:
+                    return
                 await asyncio.sleep(0.05)
+            raise AssertionError("the spool was not emptied")
 
     asyncio.run(drain())
     with contextlib.closing(sqlite3.connect(database)) as connection:

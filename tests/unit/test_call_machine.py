@@ -8,15 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from appliance.telephony import call_state as machine
-from appliance.telephony.call_state import (
+from appliance.telephony import call_messages as machine
+from appliance.telephony.call_messages import (
     Aborted,
     AgentAnswered,
     AgentUnavailable,
     CallAction,
     CallerArrived,
     CallInput,
-    CallState,
     DigitPressed,
     DirectWanted,
     Finish,
@@ -32,8 +31,8 @@ from appliance.telephony.call_state import (
     PromptDone,
     Release,
     Say,
-    step,
 )
+from appliance.telephony.call_state import CallState, step
 
 PROMPTS = get_args(machine.Prompt)
 EVERY_INPUT: list[CallInput] = [

@@ -122,7 +122,8 @@ def test_off_topic_is_an_empty_translation(engine: CT2Translator) -> None:
     assert chosen(engine, "ticket 40723", "<offtopic>") == ("", -0.1, True)
 
 
-def test_a_batch_is_answered_in_order_and_as_alone(engine: CT2Translator) -> None:
+def test_a_batch_is_answered_in_order_and_as_alone(engine: CT2Translator, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("appliance.engines.ct2_translator.RESCUE_HYPOTHESES", 1)  # random weights make a wide search a matter of rounding
     jobs = [
         TranslateJob("मेरा laptop धीमा है", "hi", "hinglish"),
         TranslateJob("  ", "hi", "hinglish"),

@@ -106,12 +106,21 @@ def test_a_translation_survives_the_flushing_of_prompts() -> None:
     playout.add("translation", TONE[:3200], started="t", ended="t")
     playout.add("prompt", TONE, ended="q")
     run(playout, 5)
-    assert playout.has("prompt")
-    assert playout.flush_prompts() == ("p", "q")
+    assert playout.prompting
+    assert playout.flush("prompt") == ("p", "q")
     frames = run(playout, 30)
     assert [frame.started for frame in frames if frame.started] == [("t",)]
     assert [frame.ended for frame in frames if frame.ended] == [("t",)]
     assert np.abs(np.diff(heard(frames).astype(np.int32))).max() < 2500, "the prompt is faded out"
+
+
+def test_the_menu_is_not_flushed_with_the_prompts() -> None:
+    playout = Playout(MUTE)
+    playout.add("menu", TONE, ended="m")
+    assert playout.flush("prompt") == ()
+    assert playout.prompting
+    assert playout.flush("menu") == ("m",)
+    assert not playout.prompting
 
 
 def test_loud_speech_over_a_loud_voice_is_not_distorted() -> None:

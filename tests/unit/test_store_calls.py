@@ -9,16 +9,16 @@ import msgspec
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import Connection
+from sqlalchemy import Connection, TextClause
 from sqlalchemy.dialects import postgresql
 from store_events import START, one_call, utterance
 
-from appliance.interpreter.events import CallEnded, CallStateChanged, Event, UtterancePlayed
+from appliance.interpreter.events import CallEnded, CallStateChanged
 from appliance.store import calls as calls_module
 from appliance.store.calls import CallStore, Durability
 from appliance.store.database import database_url, migrate, open_engine
 from appliance.store.errors import StoreError
-from appliance.store.records import statements
+from appliance.store.records import ORDER, is_kept
 from appliance.store.spool import waiting_lines
 from appliance.store.tables import Call
 from appliance.store.transcripts import Transcripts
@@ -56,6 +56,7 @@ class Place:
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Place:
     monkeypatch.setattr(calls_module, "RETRY_S", 0.05)
+    monkeypatch.setattr(calls_module, "COMMIT_SPACING_S", 0.0)
     return Place(tmp_path)
 
 
@@ -95,6 +96,21 @@ async def test_each_utterance_is_committed_when_it_is_reported_stored(place: Pla
     for number in range(1, 4):
         assert await store.record(utterance("c", number)) is Durability.DATABASE
         assert place.rows("SELECT count(*) FROM utterances") == [(number,)]
+
+
+async def test_events_that_come_fast_share_commits_and_closing_waits_for_none(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(calls_module, "COMMIT_SPACING_S", 5.0)
+    commits = metrics.REGISTRY.get_sample_value("setu_store_commit_seconds_count") or 0.0
+    started = time.monotonic()
+    async with place.store() as store:
+        await store.record(utterance("c", 1))
+        for number in range(2, 12):
+            store.submit(utterance("c", number))
+            await asyncio.sleep(0.01)
+        assert place.rows("SELECT count(*) FROM utterances") == [(1,)]
+    assert time.monotonic() - started < 2.0
+    assert place.rows("SELECT count(*) FROM utterances") == [(11,)]
+    assert metrics.REGISTRY.get_sample_value("setu_store_commit_seconds_count") == commits + 2
 
 
 async def test_every_event_may_be_written_twice(place: Place, store: CallStore) -> None:
@@ -144,6 +160,19 @@ async def test_while_the_database_is_locked_events_go_to_the_spool_and_later_to_
     assert place.rows("SELECT outcome, language FROM calls") == [("interpreted", "ta")]
     assert place.rows("SELECT count(*) FROM utterances") == [(2,)]
     assert await store.record(utterance("c2", 1)) is Durability.DATABASE
+
+
+async def test_a_database_that_makes_every_attempt_wait_does_not_make_events_wait(place: Place) -> None:
+    async with CallStore(place.url, place.spool_dir, "gateway-1", lock_wait_s=1.0) as store:
+        with place.locked():
+            await store.record(utterance("c", 1))
+            await asyncio.sleep(0.2)  # now the next attempt is under way
+            started = time.monotonic()
+            for number in range(2, 12):
+                assert await store.record(utterance("c", number)) is Durability.SPOOL
+            assert time.monotonic() - started < 0.5
+        await until(lambda: store.waiting == 0)
+    assert place.rows("SELECT utterance FROM utterances ORDER BY id") == [(number,) for number in range(1, 12)]
 
 
 async def test_a_full_database_spools_and_recovers(place: Place, store: CallStore) -> None:
@@ -261,15 +290,29 @@ async def test_the_migrations_make_what_the_tables_say(place: Place) -> None:
     await engine.dispose()
 
 
-@pytest.mark.parametrize("event", [event for event in one_call() if event.__class__.__name__ != "PartialRecognised"])
-def test_statements_compile_for_postgresql(event: Event) -> None:
-    compiled = [str(statement.compile(dialect=postgresql.dialect())) for statement in statements(event, dialect="postgresql", node="n")]
-    if isinstance(event, UtterancePlayed):
-        assert len(compiled) == 1
-    elif event.__class__.__name__ == "KeyPressed" and event.digit == "*":  # type: ignore[union-attr]
-        assert compiled == []
-    else:
-        assert "ON CONFLICT (id) DO NOTHING" in compiled[0]
+@pytest.mark.parametrize("statement", ORDER)
+def test_statements_are_those_of_postgresql_too(statement: TextClause) -> None:
+    compiled = str(statement.compile(dialect=postgresql.dialect()))
+    assert compiled.startswith("UPDATE") or compiled.endswith("DO NOTHING")
+    assert statement._generate_cache_key() is not None
+
+
+async def test_many_events_in_one_commit_give_what_they_give_one_by_one(tmp_path: Path) -> None:
+    extra = [CallStateChanged(call_id="call-1", at=START + 61, state="late", reason="after the end"), *one_call("call-2")]
+    events = [event for event in (*one_call(), *extra) if is_kept(event)]
+    found = []
+    for name, together in (("one", False), ("all", True)):
+        place = Place(tmp_path / name)
+        async with place.store() as store:
+            if together:
+                await asyncio.gather(*(store.record(event) for event in events))
+            else:
+                for event in events:
+                    await store.record(event)
+        async with place.transcripts() as transcripts:
+            found.append([call async for call in transcripts.export()])
+    assert len(found[0]) == 2
+    assert found[0] == found[1]
 
 
 async def test_a_replayed_old_state_does_not_reopen_an_ended_call(place: Place, store: CallStore) -> None:

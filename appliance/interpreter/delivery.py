@@ -1,0 +1,111 @@
+"""The listener's end of a lane: renditions in the order in which they were said, each told about as it is heard."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+import numpy as np
+
+from appliance.interpreter.events import LaneName, Party, StageDelays, UtterancePlayed
+from appliance.interpreter.models_protocol import Samples
+from appliance.interpreter.rendition import Rendition, Result, Segment
+from appliance.interpreter.scope import CallScope
+
+Entry = asyncio.Task[list[Rendition]] | Rendition
+"""A segment, or an utterance whose segments are not known yet."""
+
+_REPEATED = 3
+"""Segments of the last utterance kept for a listener who did not catch them."""
+
+
+class Delivery:
+    """Owned by a lane, whose task runs it.
+
+    Args:
+        told: called with the result of each segment, before it is played.
+    """
+
+    def __init__(self, name: LaneName, listener: Party, scope: CallScope, told: Callable[[Result], None]) -> None:
+        self._name = name
+        self._listener = listener
+        self._scope = scope
+        self._told = told
+        self._order: asyncio.Queue[Entry] = asyncio.Queue()
+        self._queued: dict[str, tuple[Rendition, Result]] = {}  # by key: queued for the listener, not begun
+        self._begun: dict[str, Segment] = {}  # by key: begun, not heard to the end
+        self._last_audio: deque[Samples] = deque(maxlen=_REPEATED)
+        self._last_utterance = 0
+
+    def put(self, entry: Entry) -> None:
+        """What is to be heard next."""
+        self._order.put_nowait(entry)
+
+    async def run(self) -> None:
+        """Play for ever."""
+        while True:
+            entry = await self._order.get()
+            try:
+                renditions = [entry] if isinstance(entry, Rendition) else await entry
+            except Exception:  # noqa: BLE001 - logged by its owner; the lane goes on with the next utterance
+                self._told(Result("failed", "internal-error"))
+                continue
+            for rendition in renditions:
+                await self._deliver(rendition)
+
+    def close(self) -> None:
+        """Publish what was queued and never begun."""
+        for rendition, result in self._queued.values():
+            self._scope.publish(rendition.event(Result("failed", "call-ended", result.translated, result.confidence), StageDelays()))
+        self._queued.clear()
+
+    def repeat(self) -> bool:
+        """Play the last utterance again; False when there is none."""
+        leg = self._scope.legs.get(self._listener)
+        if leg is None or not self._last_audio:
+            return False
+        for audio in self._last_audio:
+            leg.playout.add("translation", audio)
+        return True
+
+    def on_started(self, key: str, now_s: float) -> None:
+        """The first frame of a segment was sent."""
+        rendition, result = self._queued.pop(key)
+        self._begun[key] = rendition.segment
+        self._scope.publish(rendition.event(result, rendition.segment.timeline.delays(now_s)))
+
+    def on_ended(self, key: str) -> None:
+        """The listener has heard a segment to its end."""
+        segment = self._begun.pop(key, None)
+        if segment is None:
+            return
+        scope = self._scope
+        played = UtterancePlayed(
+            call_id=scope.call_id, at=scope.wall(), lane=self._name, utterance=segment.utterance, segment=segment.number
+        )
+        scope.publish(played)
+
+    async def _deliver(self, rendition: Rendition) -> None:
+        scope, segment = self._scope, rendition.segment
+        result = await rendition.result()
+        leg = scope.legs.get(self._listener)
+        if result.outcome == "interpreted" and (leg is None or leg.lost):
+            result = Result("failed", "no-listener", result.translated, result.confidence)
+        self._told(result)
+        if result.outcome != "interpreted" or leg is None:
+            scope.publish(rendition.event(result, StageDelays()))
+            return
+        key = f"{self._name[0]}{segment.utterance}.{segment.number}"
+        self._queued[key] = (rendition, result)
+        if segment.utterance != self._last_utterance:
+            self._last_utterance = segment.utterance
+            self._last_audio.clear()
+        pieces: list[Samples] = []
+        async for audio in rendition.audio():
+            leg.playout.add("translation", audio, started="" if pieces else key)
+            pieces.append(audio)
+        leg.playout.add("translation", np.zeros(0, np.int16), ended=key)
+        self._last_audio.append(np.concatenate(pieces))
+        if rendition.cut_short:
+            self._told(Result("failed", "speech-cut-short"))

@@ -1,0 +1,269 @@
+"""Call control against the real Asterisk and real telephones; in place of the models an interpreter that speaks in tones."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import wave
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tone_interpreter import PITCH_HZ, ToneInterpreter
+
+from appliance.gateway import worker as worker_module
+from appliance.gateway.access import Credentials
+from appliance.gateway.app import create_app
+from appliance.gateway.interpretation import CallContext
+from appliance.gateway.server import WorkerServer, listen
+from appliance.gateway.worker import Worker
+from appliance.interpreter.events import CallEnded, CallStateChanged, Event
+from appliance.phone import wav
+from appliance.phone.baresip import CallClosed, CallEstablished, Phone
+from appliance.stack.procfile import processes
+
+from .conftest import Running
+
+pytestmark = pytest.mark.timeout(120)
+CALLER_HZ, AGENT_HZ = 2100, 2600
+STEP_S = 0.1
+LOUD = 500
+"""Of 32768; what the codec makes of silence is below 20."""
+
+
+class Gateway:
+    """A worker in this process, connected to the Asterisk of the test."""
+
+    def __init__(self, asterisk: Running) -> None:
+        config = asterisk.loaded.config
+        self.asterisk = asterisk
+        self.events: list[Event] = []
+        self.interpreters: list[ToneInterpreter] = []
+        self.worker = Worker(1, config, self.events.append, self._make)
+        credentials = Credentials(config.gateway.ari_user, asterisk.loaded.secret(config.gateway.ari_password))
+        self.server = WorkerServer(create_app(self._open, credentials))
+        self.listener = listen(config.gateway.host, config.gateway.port)
+
+    async def _make(self, context: CallContext) -> ToneInterpreter:
+        self.interpreters.append(ToneInterpreter(context))
+        return self.interpreters[-1]
+
+    @asynccontextmanager
+    async def _open(self) -> AsyncIterator[Worker]:
+        yield self.worker
+
+    def console(self, command: str) -> str:
+        """What Asterisk's console prints."""
+        return self.asterisk.asterisk(command)
+
+    @property
+    def states(self) -> list[str]:
+        return [event.state for event in self.events if isinstance(event, CallStateChanged)]
+
+    async def until(self, condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
+        try:
+            async with asyncio.timeout(timeout_s):
+                while not condition():  # noqa: ASYNC110  much of it happens in other processes
+                    await asyncio.sleep(0.02)
+        except TimeoutError:
+            pytest.fail(f"{what} did not happen; states {self.states}, {self.worker.status()}")
+
+    async def reaches(self, state: str, timeout_s: float = 15.0) -> None:
+        await self.until(lambda: state in self.states, state, timeout_s)
+
+    async def over(self) -> CallEnded:
+        """The call has ended and neither side has anything left."""
+        await self.until(lambda: self.events and isinstance(self.events[-1], CallEnded), "the end of the call", 20)
+        status = self.worker.status
+        await self.until(
+            lambda: not any(status()[key] for key in ("calls", "channels", "bridges", "media_sockets", "call_tasks")), "all released"
+        )
+        await self.until(lambda: self.asterisk.channels() == 0 and self.asterisk.bridges() == 0, "Asterisk's side released")
+        ended = self.events[-1]
+        assert isinstance(ended, CallEnded)
+        return ended
+
+
+@pytest.fixture
+async def gateway(asterisk_alone: Running) -> AsyncIterator[Gateway]:
+    gateway = Gateway(asterisk_alone)
+    serving = asyncio.create_task(gateway.server.serve(sockets=[gateway.listener]))
+    await gateway.until(lambda: gateway.worker.ari.connected, "Asterisk's connection")
+    yield gateway
+    gateway.server.stop()
+    await serving
+    gateway.listener.close()
+
+
+@asynccontextmanager
+async def dialled(gateway: Gateway, folder: Path, *, answer_after_s: float = 0.3) -> AsyncIterator[tuple[Phone, Phone]]:
+    """The caller, who has dialled, and the agent."""
+    station = gateway.asterisk.station
+    agent_account = replace(station.account_of_agent(), answer_after_s=answer_after_s)
+    async with (
+        Phone.start(folder / "agent", station.program, agent_account) as agent,
+        Phone.start(folder / "caller", station.program, station.account_of_caller("9840012345")) as caller,
+    ):
+        await caller.dial(gateway.asterisk.loaded.config.telephony.company_number)
+        yield caller, agent
+
+
+def tone(pitch_hz: int) -> wav.Samples:
+    return (8000 * np.sin(2 * np.pi * pitch_hz * np.arange(wav.TELEPHONE_HZ) / wav.TELEPHONE_HZ)).astype(np.int16)
+
+
+def heard(folder: Path) -> list[int]:
+    """What a telephone received, from its recording: the pitch of each tenth of a second in Hz, 0 for silence."""
+    (file,) = folder.glob("dump-*-dec.wav")
+    with wave.open(str(file)) as recording:
+        rate = recording.getframerate()
+        samples = np.frombuffer(recording.readframes(recording.getnframes()), "<i2").astype(float)
+    size = round(STEP_S * rate)
+    steps = samples[: len(samples) // size * size].reshape(-1, size)
+    spectrum = np.abs(np.fft.rfft(steps * np.hanning(size), axis=1))
+    pitch = spectrum.argmax(axis=1) / STEP_S
+    return [round(value) if np.abs(step).max() > LOUD else 0 for value, step in zip(pitch, steps, strict=True)]
+
+
+def has(pitches: list[int], pitch_hz: int, least_s: float = 0.4) -> bool:
+    return sum(abs(pitch - pitch_hz) <= 10 for pitch in pitches) * STEP_S >= least_s
+
+
+async def test_the_caller_waits_with_music_until_the_agent_answers(gateway: Gateway, phones: Path) -> None:
+    async with dialled(gateway, phones, answer_after_s=4.0) as (caller, agent):
+        await gateway.reaches("connecting")
+        await gateway.reaches("interpreting")
+        await asyncio.sleep(1.0)
+        await caller.say(tone(CALLER_HZ))
+        await asyncio.sleep(1.6)
+        await agent.say(tone(AGENT_HZ))
+        await asyncio.sleep(1.6)
+        await caller.hang_up()
+        await agent.wait_for(CallClosed, 8)
+        assert (await gateway.over()).outcome == "interpreted"
+    caller_heard, agent_heard = heard(phones / "caller"), heard(phones / "agent")
+    spoken = [PITCH_HZ["greeting"], PITCH_HZ["hold_on"]]
+    music = [place for place, pitch in enumerate(caller_heard) if pitch and all(abs(pitch - other) > 10 for other in (*spoken, AGENT_HZ))]
+    assert len(music) * STEP_S > 1.0, "music while nobody answers"
+    answer = next(place for place, pitch in enumerate(caller_heard) if abs(pitch - AGENT_HZ) <= 10)
+    assert max(music) < answer, "and none after that"
+    assert has(caller_heard, PITCH_HZ["greeting"])
+    assert has(caller_heard, AGENT_HZ, 0.8)
+    assert has(agent_heard, PITCH_HZ["agent_greeting"])
+    assert has(agent_heard, CALLER_HZ, 0.8)
+    assert has(agent_heard, PITCH_HZ["goodbye"])
+
+
+async def test_key_zero_connects_the_parties_without_us(gateway: Gateway, phones: Path) -> None:
+    async with dialled(gateway, phones) as (caller, agent):
+        await gateway.reaches("interpreting")
+        await asyncio.sleep(0.8)
+        await caller.press("0")
+        await gateway.reaches("direct")
+        await gateway.until(lambda: gateway.worker.status()["media_sockets"] == 0, "media released")
+        for phone, pitch in ((caller, CALLER_HZ), (agent, AGENT_HZ)):
+            await phone.say(tone(pitch))
+            await asyncio.sleep(1.5)
+        await agent.hang_up()
+        await caller.wait_for(CallClosed, 8)
+        assert (await gateway.over()).outcome == "direct"
+    assert gateway.interpreters[0].keys == ["caller 0"]
+    for listener, pitch in (("caller", AGENT_HZ), ("agent", CALLER_HZ)):
+        assert has(heard(phones / listener), PITCH_HZ["direct_bridge"])
+        assert has(heard(phones / listener), pitch, 0.8)
+
+
+async def test_a_lost_interpreter_is_announced_and_the_parties_are_connected(gateway: Gateway, phones: Path) -> None:
+    async with dialled(gateway, phones) as (caller, agent):
+        await gateway.reaches("interpreting")
+        gateway.interpreters[0].context.unavailable("all models are down")
+        await gateway.until(lambda: gateway.worker.status()["media_sockets"] == 0, "media released")
+        await agent.say(tone(AGENT_HZ))
+        await asyncio.sleep(1.5)
+        await caller.hang_up()
+        await agent.wait_for(CallClosed, 8)
+        await gateway.over()
+    assert has(heard(phones / "caller"), PITCH_HZ["interpretation_lost"])
+    assert has(heard(phones / "agent"), PITCH_HZ["interpretation_lost"])
+    assert has(heard(phones / "caller"), AGENT_HZ, 0.8)
+
+
+@pytest.mark.parametrize("moment", ["at once", "greeting", "connecting", "agent answers", "interpreting"])
+async def test_a_caller_who_hangs_up_leaves_nothing(gateway: Gateway, phones: Path, moment: str) -> None:
+    async with dialled(gateway, phones, answer_after_s=0.3 if moment == "interpreting" else 2.5) as (caller, agent):
+        if moment == "agent answers":
+            await agent.wait_for(CallEstablished, 10)
+        elif moment != "at once":
+            await gateway.reaches(moment)
+        await caller.hang_up()
+        await gateway.until(lambda: gateway.asterisk.channels() == 0, "channels gone", 15)
+        if gateway.events:
+            await gateway.over()
+
+
+async def test_the_control_connection_breaks_in_mid_call(gateway: Gateway, phones: Path) -> None:
+    async with dialled(gateway, phones) as (caller, agent):
+        await gateway.reaches("interpreting")
+        socket = gateway.worker.ari._socket
+        assert socket is not None
+        await socket.close(1011, "the test")
+        await gateway.until(lambda: gateway.worker.ari._socket not in (None, socket), "another connection")
+        await asyncio.sleep(1.5)  # the comparison of both sides
+        assert gateway.states[-1] == "interpreting"
+        await agent.hang_up()
+        await caller.wait_for(CallClosed, 8)
+        assert (await gateway.over()).outcome == "interpreted"
+
+
+async def test_a_caller_whose_worker_has_died_reaches_the_queue(gateway: Gateway, phones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(worker_module, "ORPHAN_WAIT_S", 0.2)
+    async with dialled(gateway, phones, answer_after_s=4.0) as (caller, agent):
+        await gateway.reaches("connecting")
+        forgotten = gateway.worker
+        call = next(iter(forgotten.calls.values()))
+        for registry in (forgotten.calls, forgotten._owners):
+            registry.clear()  # as a new process would start: knowing nothing
+        call._do = lambda action: None  # type: ignore[method-assign]
+        call.abort("killed")
+        socket = forgotten.ari._socket
+        assert socket is not None
+        await socket.close(1011, "the test")
+        await gateway.until(lambda: "without-interpreter" in gateway.console("core show channels concise"), "the caller in the queue")
+        await agent.wait_for(CallEstablished, 30)
+        await gateway.until(lambda: gateway.console("core show channels concise").count("PJSIP") == 2, "two telephones", 20)
+        assert "setu-1-" not in gateway.console("core show channels concise")
+        assert "setu-1-" not in gateway.console("bridge show all")
+        await caller.hang_up()
+        await gateway.until(lambda: gateway.asterisk.channels() == 0, "channels gone")
+
+
+@contextmanager
+def started_again(asterisk: Running) -> Iterator[None]:
+    command = processes(asterisk.loaded, asterisk.layout, asterisk.programs)["asterisk"]
+    process = subprocess.Popen(["sh", "-c", command], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield
+    finally:
+        process.terminate()
+        process.wait(15)
+
+
+async def test_asterisk_is_killed_and_comes_back(gateway: Gateway, phones: Path) -> None:
+    async with dialled(gateway, phones) as _:
+        await gateway.reaches("interpreting")
+        os.kill(int((gateway.asterisk.layout.run / "asterisk.pid").read_text()), signal.SIGKILL)
+        await gateway.until(lambda: gateway.events and isinstance(gateway.events[-1], CallEnded), "the end of the call", 20)
+        assert gateway.worker.status()["call_tasks"] == 0
+    gateway.events.clear()
+    with started_again(gateway.asterisk):
+        await gateway.until(lambda: gateway.worker.ari.connected, "a new connection", 20)
+        gateway.console("core waitfullybooted")
+        async with dialled(gateway, phones / "again") as (caller, _):
+            await gateway.reaches("interpreting")
+            await caller.hang_up()
+            assert (await gateway.over()).outcome == "interpreted"

@@ -1,0 +1,210 @@
+"""The gateway's client against real server processes: answers, errors, and servers that die, hang and come back. Stub and espeak-ng."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from model_servers import ModelServerProcess, model_server, write_config
+
+from appliance.engines.base import Samples
+from appliance.modelserver.client import ModelClient
+from appliance.modelserver.errors import ModelServerError, Overloaded, Rejected, TimedOut, Unavailable
+
+SECOND: Samples = np.zeros(16_000, np.int16)
+CONFIG = """
+[stt]
+engine = "stub"
+model = "delay_s=0.2,text=ఔను"
+batch_wait_s = 0.0
+max_queue = 4
+[mt]
+engine = "stub"
+model = "fail=boom"
+"""
+
+
+@pytest.fixture(scope="module")
+def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_config(tmp_path_factory.mktemp("mc"), CONFIG)
+
+
+@pytest.fixture(scope="module")
+def servers(config: Path) -> Iterator[dict[str, ModelServerProcess]]:
+    with model_server("stt", config) as stt, model_server("mt", config) as mt, model_server("tts", config) as tts:
+        yield {"stt": stt, "mt": mt, "tts": tts}
+
+
+@pytest.fixture
+async def client(servers: dict[str, ModelServerProcess]) -> AsyncIterator[ModelClient]:
+    client = ModelClient(servers["stt"].socket.parent)
+    yield client
+    await client.aclose()
+
+
+async def test_each_server_is_asked_in_its_own_way(client: ModelClient) -> None:
+    heard = await client.transcribe(SECOND, language=None, languages=("te", "kn"), timeout_s=5)
+    assert (heard.text, heard.language, heard.language_scores, heard.duration_s) == ("ఔను", "te", {"te": 1.0, "kn": 0.0}, 1.0)
+    assert (await client.transcribe(SECOND, language="ta", timeout_s=5)).language == "ta"
+    assert (await client.identify("నా laptop నెమ్మదిగా ఉంది", 5)).scores["te"] == 1.0
+    assert (await client.translate("ఔను", "te", "hinglish", 5)).text == "ఔను"
+    for kind, engine in (("stt", "stub"), ("mt", "stub"), ("tts", "espeak-ng")):
+        health = await client.health(kind)  # type: ignore[arg-type]
+        assert (health.status, health.kind, health.engine) == ("ready", kind, engine)
+
+
+async def test_speech_arrives_as_16_khz_samples(client: ModelClient) -> None:
+    short = await client.speak("आपका password reset हो गया है", "hinglish", 5)
+    assert short.dtype == np.int16
+    assert 1.5 < len(short) / 16_000 < 3.5
+    assert np.abs(short.astype(int)).max() > 5000
+    other = await client.speak("आपका password reset हो गया है", "hinglish", 5, voice="hi+f3")
+    assert len(other) != len(short)
+    assert len(await client.speak("", "ta", 5)) == 0
+
+
+async def test_a_wrong_request_is_rejected_and_trips_nothing(client: ModelClient) -> None:
+    for _ in range(5):
+        with pytest.raises(Rejected, match="stub does not translate ta to ta") as raised:
+            await client.translate("x", "ta", "ta", 5)
+        assert raised.value.retry is False
+    assert (await client.translate("x", "ta", "hinglish", 5)).text == "x"
+
+
+async def test_too_little_time_is_a_time_out_and_the_server_does_not_compute_it(client: ModelClient) -> None:
+    busy = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
+    await asyncio.sleep(0.05)
+    with pytest.raises((TimedOut, Overloaded)) as raised:
+        await client.transcribe(SECOND, timeout_s=0.05)
+    assert raised.value.retry
+    assert (await busy).batch_size == 1
+    assert (await client.transcribe(SECOND, timeout_s=5)).batch_size == 1
+
+
+async def test_a_newer_partial_of_the_lane_replaces_the_one_that_waits_and_finals_go_first(client: ModelClient) -> None:
+    busy = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
+    await asyncio.sleep(0.05)
+    old = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=5))
+    await asyncio.sleep(0.05)
+    new = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=5))
+    with pytest.raises(Overloaded, match="a newer request of the same stream") as raised:
+        await old
+    assert raised.value.retry is False
+    assert (await new).text == "ఔను"
+    await busy
+
+
+async def test_a_full_queue_is_overloaded_and_trips_nothing(client: ModelClient) -> None:
+    answers = await asyncio.gather(*(client.transcribe(SECOND, partial=True, timeout_s=5) for _ in range(12)), return_exceptions=True)
+    refused = [item for item in answers if isinstance(item, BaseException)]
+    assert refused
+    assert all(isinstance(item, Overloaded) and item.retry for item in refused)
+    assert (await client.transcribe(SECOND, timeout_s=5)).text == "ఔను"
+
+
+async def test_concurrent_requests_share_batches(client: ModelClient) -> None:
+    answers = await asyncio.gather(*(client.transcribe(SECOND, timeout_s=5) for _ in range(4)))
+    assert max(item.batch_size for item in answers) >= 3
+
+
+async def test_a_broken_engine_opens_the_circuit_and_a_probe_closes_it_again(client: ModelClient) -> None:
+    for _ in range(3):
+        with pytest.raises(Unavailable, match="told to fail"):
+            await client.translate("boom", "ta", "hinglish", 5)
+    with pytest.raises(Unavailable, match="left alone after failures: the stub was told to fail") as raised:
+        await client.translate("fine", "ta", "hinglish", 5)
+    assert raised.value.retry
+    other = ModelClient(client._sockets["mt"].parent)
+    assert (await other.translate("fine", "ta", "hinglish", 5)).text == "fine"  # makes the server healthy again
+    await other.aclose()
+    await asyncio.sleep(1.1)
+    assert (await client.translate("fine", "ta", "hinglish", 5)).text == "fine"
+
+
+async def test_a_server_that_is_not_there_is_unavailable_at_once(tmp_path: Path) -> None:
+    client = ModelClient(tmp_path)
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match=r"stt\.sock") as raised:
+        await client.transcribe(SECOND, timeout_s=5)
+    assert time.monotonic() - start < 1
+    assert raised.value.retry
+    with pytest.raises(Unavailable):
+        await client.health("stt")
+    await client.aclose()
+
+
+async def test_a_server_that_dies_and_comes_back_is_used_again(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "")
+    client = ModelClient(tmp_path / "run")
+    with model_server("tts", config) as first:
+        assert len(await client.speak("नमस्ते", "hi", 5))
+        first.process.kill()
+        first.process.wait()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await client.speak("नमस्ते", "hi", 5)
+    start = time.monotonic()
+    with pytest.raises(Unavailable, match="left alone"):
+        await client.speak("नमस्ते", "hi", 5)
+    assert time.monotonic() - start < 0.02
+    with model_server("tts", config):
+        await asyncio.sleep(1.0)
+        assert len(await client.speak("नमस्ते", "hi", 5))
+    await client.aclose()
+
+
+async def test_a_restart_between_two_requests_is_not_noticed(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "")
+    client = ModelClient(tmp_path / "run")
+    for _ in range(2):
+        with model_server("tts", config) as server:
+            assert len(await client.speak("नमस्ते", "hi", 5))  # the second time on a connection that the first server left behind
+            server.stop()
+    await client.aclose()
+
+
+async def test_a_hung_server_costs_three_time_outs_and_then_nothing_until_it_wakes(tmp_path: Path) -> None:
+    config = write_config(tmp_path, "")
+    client = ModelClient(tmp_path / "run")
+    with model_server("tts", config) as server:
+        await client.speak("नमस्ते", "hi", 5)
+        server.process.send_signal(signal.SIGSTOP)
+        try:
+            for _ in range(3):
+                with pytest.raises(TimedOut):
+                    await client.speak("नमस्ते", "hi", 0.3)
+            start = time.monotonic()
+            with pytest.raises(Unavailable, match="left alone"):
+                await client.speak("नमस्ते", "hi", 3)
+            assert time.monotonic() - start < 0.05
+            await asyncio.sleep(1.0)
+            with pytest.raises(TimedOut):  # the probe, whatever time the request has
+                await client.speak("नमस्ते", "hi", 30)
+            assert time.monotonic() - start < 2.5
+        finally:
+            server.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(1.0)
+        assert len(await client.speak("नमस्ते", "hi", 5))
+    await client.aclose()
+
+
+async def test_cancelling_a_call_leaves_the_client_usable(client: ModelClient) -> None:
+    asked = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
+    await asyncio.sleep(0.05)
+    asked.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asked
+    assert (await client.transcribe(SECOND, timeout_s=5)).text == "ఔను"
+
+
+async def test_one_error_tree_catches_everything(tmp_path: Path) -> None:
+    client = ModelClient(tmp_path)
+    with pytest.raises(ModelServerError) as raised:
+        await client.translate("x", "ta", "hinglish", 0)
+    assert (raised.value.kind, raised.value.retry) == ("mt", True)
+    await client.aclose()

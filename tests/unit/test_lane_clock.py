@@ -1,0 +1,160 @@
+import asyncio
+import time
+
+import numpy as np
+import pytest
+from lane_rig import LoudDetector, Phone
+
+from appliance.config.schema import Config
+from appliance.interpreter.clock import MediaClock
+from appliance.interpreter.leg import PREBUFFER, Leg
+from appliance.speech.listen import ListenEvent
+from appliance.speech.vad import WINDOW
+
+
+class Watcher:
+    def __init__(self) -> None:
+        self.events: list[ListenEvent] = []
+        self.ended: list[str] = []
+        self.started: list[str] = []
+        self.lost: list[str] = []
+
+    def on_listen(self, leg: Leg, events: list[ListenEvent], now_s: float) -> None:
+        self.events += events
+
+    def on_started(self, leg: Leg, key: str, now_s: float) -> None:
+        self.started.append(key)
+
+    def on_ended(self, leg: Leg, key: str) -> None:
+        self.ended.append(key)
+
+    def on_lost(self, leg: Leg, reason: str) -> None:
+        self.lost.append(reason)
+
+
+class CountingDetector(LoudDetector):
+    def __init__(self) -> None:
+        super().__init__()
+        self.batches: list[int] = []
+        self.closed: list[int] = []
+
+    def run(self, streams: list[int], windows: list[np.ndarray]) -> np.ndarray:
+        assert all(len(window) == WINDOW for window in windows)
+        self.batches.append(len(streams))
+        return super().run(streams, windows)
+
+    def close(self, stream: int) -> None:
+        self.closed.append(stream)
+
+
+def leg_of(clock: MediaClock) -> tuple[Leg, Phone, Watcher]:
+    phone, watcher = Phone(), Watcher()
+    leg = Leg("caller", phone, Config(), watcher)
+    clock.add(leg)
+    return leg, phone, watcher
+
+
+async def test_it_keeps_the_time_and_the_frames_never_stop() -> None:
+    clock = MediaClock(LoudDetector())
+    _, phone, _ = leg_of(clock)
+    running = asyncio.create_task(clock.run())
+    await asyncio.sleep(0.5)
+    running.cancel()
+    assert len(phone.frames) == pytest.approx(25 + PREBUFFER, abs=2)
+
+
+async def test_after_a_stall_only_what_was_sent_ahead_is_made_up_for() -> None:
+    clock = MediaClock(LoudDetector())
+    _, phone, _ = leg_of(clock)
+    running = asyncio.create_task(clock.run())
+    await asyncio.sleep(0.1)
+    before = len(phone.frames)
+    time.sleep(0.3)  # noqa: ASYNC251 - the stall
+    await asyncio.sleep(0.1)
+    running.cancel()
+    assert clock.late >= 13
+    assert len(phone.frames) - before <= PREBUFFER + 8, "not the 20 frames of 0.4 s"
+
+
+async def test_windows_of_all_legs_are_one_run() -> None:
+    detector = CountingDetector()
+    clock = MediaClock(detector)
+    legs = [leg_of(clock)[0] for _ in range(5)]
+    for leg in legs:
+        leg._receive(bytes(2 * WINDOW))
+    clock.tick(1.0)
+    assert detector.batches == [5]
+
+
+async def test_a_burst_is_taken_window_by_window_with_the_times_at_which_it_was_said() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, _, watcher = leg_of(clock)
+    loud = (np.where(np.arange(16_000) // 20 % 2, 1, -1) * 4000).astype(np.int16)
+    leg._receive(loud.tobytes())
+    clock.tick(10.0)
+    started = watcher.events[0]
+    assert started.at_s == pytest.approx(9.0, abs=0.05)  # type: ignore[union-attr]
+
+
+async def test_a_leg_that_raises_is_lost_and_the_others_go_on(caplog: pytest.LogCaptureFixture) -> None:
+    detector = CountingDetector()
+    clock = MediaClock(detector)
+    _, broken_phone, watcher = leg_of(clock)
+    _, phone, _ = leg_of(clock)
+
+    def raise_it(pcm: bytes) -> None:
+        raise RuntimeError("no")
+
+    broken_phone.send = raise_it  # type: ignore[method-assign]
+    for _ in range(3):
+        clock.tick(1.0)
+    assert watcher.lost == ["broke: no"]
+    assert clock.legs == 1
+    assert detector.closed == [1]
+    assert len(phone.frames) == 3 + PREBUFFER
+    assert "a leg broke" in caplog.text
+
+
+async def test_odd_packets_are_reframed_for_the_other_party() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, _, _ = leg_of(clock)
+    ramp = np.arange(960, dtype=np.int16)
+    for part in np.split(ramp, [100, 101, 500]):
+        leg._receive(part.tobytes())
+    got = [leg.take_original() for _ in range(4)]
+    assert got[3] is None
+    np.testing.assert_array_equal(np.frombuffer(b"".join(part for part in got if part), np.int16), ramp)
+
+
+async def test_the_other_partys_voice_is_never_more_than_a_tenth_of_a_second_late() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, _, _ = leg_of(clock)
+    for index in range(50):
+        leg._receive(np.full(320, index, np.int16).tobytes())
+    first = leg.take_original()
+    assert first is not None
+    assert np.frombuffer(first, np.int16)[0] == 45
+
+
+async def test_marks_come_back_as_ends() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, phone, watcher = leg_of(clock)
+    reading = asyncio.create_task(leg.run())
+    leg.playout.add("translation", np.ones(3200, np.int16), started="k", ended="k")
+    for _ in range(20):
+        phone.tick()
+        clock.tick(1.0)
+        await asyncio.sleep(0)
+    assert watcher.started == watcher.ended == ["k"]
+    reading.cancel()
+
+
+async def test_received_audio_is_not_taken_for_missing_audio() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, _, _ = leg_of(clock)
+    for index in range(40):
+        if index % 4 == 0:  # 80 ms packets
+            leg._receive(bytes(4 * 640))
+        clock.tick(index * 0.02)
+    assert len(leg._inbound) < 2 * WINDOW, "no silence was added to it"
+    assert leg._ticks_without_audio <= 4
