@@ -106,7 +106,7 @@ def _secrets(loaded: LoadedConfig) -> Finding:
 def _models(loaded: LoadedConfig) -> Finding:
     check_models(loaded)
     config = loaded.config
-    served = ", ".join(part.model or part.engine for part in (config.stt, config.mt, config.tts))
+    served = ", ".join(part.engine if part.engine == "stub" else part.model or part.engine for part in (config.stt, config.mt, config.tts))
     return Finding("models", "ok", f"{served} in {loaded.path(config.models.folder)}: files as in the catalogue")
 
 

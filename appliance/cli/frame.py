@@ -30,7 +30,8 @@ COMMANDS = {
     "demo": LazyCommand("appliance.phone.cli", "demo_command", "Five real calls, one per caller language."),
     "call": LazyCommand("appliance.phone.cli", "call_command", "Place one real call with given speech."),
     "doctor": LazyCommand("appliance.cli.doctor", "doctor_command", "Check everything a call needs, one line each."),
-    "models": LazyCommand("appliance.cli.models", "models_group", "The models: list and verify them."),
+    "models": LazyCommand("appliance.cli.models", "models_group", "The models: list, verify and train them."),
+    "evaluate": LazyCommand("appliance.cli.evaluate", "evaluate_group", "Measure the active engines: manifests in, scores out."),
     "transcripts": LazyCommand("appliance.cli.transcripts", "transcripts_group", "What was said in calls: list, show, export."),
 }
 

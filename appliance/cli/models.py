@@ -1,4 +1,4 @@
-"""`appliance models`: what the catalogue knows, and whether the files on this machine are the right ones."""
+"""`appliance models`: what the catalogue knows, and whether the files on this machine are the right ones; the starter's making."""
 
 from __future__ import annotations
 
@@ -12,15 +12,19 @@ from appliance.catalog import Catalog, Model, load, verify
 from appliance.catalog.entries import FILE_NAME
 from appliance.cli.options import config_option, config_path
 from appliance.cli.table import table
+from appliance.cli.train import train_command
 from appliance.config.errors import ConfigError
 from appliance.config.load import load as load_config
 
 REPOSITORY_MODELS = Path(__file__).parents[2] / "models"
 
 
-@click.group("models", short_help="The models: list and verify them.")
+@click.group("models", short_help="The models: list, verify and train them.")
 def models_group() -> None:
     """The models of the catalogue, models/catalog.toml."""
+
+
+models_group.add_command(train_command)
 
 
 @models_group.command("list")

@@ -73,7 +73,7 @@ class Recognition:
     language_scores: dict[str, float] = field(default_factory=dict)
     """Adding up to 1 over the allowed languages; empty when the language was given."""
     avg_logprob: float = 0.0
-    """Mean log-probability per token, natural logarithm."""
+    """Mean log-probability per token, natural logarithm; 0 for an empty text."""
     no_speech_prob: float = 0.0
     agreement: float | None = None
     """How far a second reading of the sound that knows no sentences supports the text, 0 to 1; None: the engine has none."""

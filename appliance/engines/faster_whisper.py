@@ -22,7 +22,7 @@ class FasterWhisper:
         except Exception as error:  # tokenizers raises the bare class
             raise EngineUnavailable(f"recogniser model {folder}: {error}") from error
         # WhisperModel.transcribe takes one file at a time; its parts take a batch.
-        self._log_mel = LogMel(loaded.feature_extractor.mel_filters)
+        self._log_mel = LogMel(loaded.model.n_mels)
         self._decoder = WhisperDecoder(loaded.model, loaded.hf_tokenizer, beam_size=beam_size, opinion=CtcOpinion.of(folder))
         self.capabilities = Capabilities(
             "faster-whisper", self._decoder.languages, max_audio_s=FULL_WINDOW / FRAMES_PER_S, batches_cheaply=loaded.model.device == "cuda"

@@ -17,9 +17,8 @@ FULL_WINDOW = 3000
 
 
 class LogMel:
-    def __init__(self, filters: Features) -> None:
-        """`filters`: mel filter bank (mels, 201)."""
-        self._filters = np.ascontiguousarray(filters, dtype=np.float32)
+    def __init__(self, mels: int) -> None:
+        self._filters = mel_filters(mels)
         self._window = np.hanning(FFT + 1)[:-1].astype(np.float32)
 
     @property
@@ -39,6 +38,22 @@ class LogMel:
         log = np.maximum(log, log.max() - 8.0)
         scaled: Features = ((log + 4.0) / 4.0).astype(np.float32, copy=False)
         return scaled[:, :whole]
+
+
+def mel_filters(mels: int) -> Features:
+    """Triangles of equal area, evenly spaced on Slaney's mel scale from 0 to 8 kHz: (mels, 201).
+
+    Slaney 1998, Auditory Toolbox: 3 mels for each 200 Hz up to 1 kHz, above that 27 mels for each factor of 6.4.
+    """
+    knee_hz, knee_mel, growth = 1000.0, 15.0, np.log(6.4) / 27
+    top = knee_mel + np.log(8000 / knee_hz) / growth
+    steps = np.linspace(0, top, mels + 2)
+    corners = np.where(steps < knee_mel, steps * 200 / 3, knee_hz * np.exp(growth * (np.maximum(steps, knee_mel) - knee_mel)))
+    bins = np.linspace(0, 8000, FFT // 2 + 1)
+    low, middle, high = corners[:-2, None], corners[1:-1, None], corners[2:, None]
+    triangles = np.maximum(0, np.minimum((bins - low) / (middle - low), (high - bins) / (high - middle)))
+    filters: Features = (triangles * 2 / (high - low)).astype(np.float32)
+    return filters
 
 
 def stack(features: list[Features], frames: int) -> Features:

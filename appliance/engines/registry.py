@@ -9,7 +9,7 @@ from appliance.config.schema import MtServer, SttServer, TtsServer
 from appliance.engines.base import EngineUnavailable, LanguageIdentifier, Recogniser, Synthesiser, Translator
 
 PACKAGES: dict[str, dict[str, str]] = {
-    "whisper-short": {"ctranslate2": "ctranslate2", "tokenizers": "tokenizers", "faster_whisper": "faster-whisper"},
+    "whisper-short": {"ctranslate2": "ctranslate2", "tokenizers": "tokenizers"},
     "faster-whisper": {"ctranslate2": "ctranslate2", "faster_whisper": "faster-whisper"},
     "ctranslate2": {"ctranslate2": "ctranslate2", "sentencepiece": "sentencepiece"},
     "espeak-ng": {"soxr": "soxr"},

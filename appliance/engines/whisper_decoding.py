@@ -71,14 +71,15 @@ class WhisperDecoder:
             text=self._text(result),
             language=language,
             language_scores=scores,
-            avg_logprob=result.scores[0] * length / (length + 1),  # CTranslate2 leaves the end token out of its mean
+            # CTranslate2 leaves the end token out of its mean, and has none for an empty text.
+            avg_logprob=result.scores[0] * length / (length + 1) if length else 0.0,
             no_speech_prob=result.no_speech_prob,
             agreement=agreement,
         )
 
     def _text(self, result: Any) -> str:
         text: str = self._tokenizer.decode([number for number in result.sequences_ids[0] if number < self._end])
-        return text.strip()
+        return text.replace("\ufffd", "").strip()  # a letter cut between two tokens
 
     def _opinions(self, states: Any, jobs: Sequence[RecogniseJob], results: Sequence[Any]) -> list[float | None]:
         if self._opinion is None:

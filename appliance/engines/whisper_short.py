@@ -10,7 +10,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import ctranslate2
-from faster_whisper.feature_extractor import FeatureExtractor
 from tokenizers import Tokenizer
 
 from appliance.engines.base import Capabilities, EngineUnavailable, RecogniseJob, Recognition
@@ -31,7 +30,7 @@ class WhisperShort:
         """Raises: EngineUnavailable."""
         try:
             tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
-            self._log_mel = LogMel(FeatureExtractor.get_mel_filters(16_000, 400, n_mels=_mels(folder)))
+            self._log_mel = LogMel(_mels(folder))
             model = ctranslate2.models.Whisper(str(folder), device=device, compute_type=compute_type, intra_threads=threads)
         except Exception as error:  # tokenizers raises the bare class
             raise EngineUnavailable(f"recogniser model {folder}: {error}") from error

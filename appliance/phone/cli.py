@@ -9,12 +9,14 @@ import asyncio
 import contextlib
 import fcntl
 import itertools
+import re
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import click
 from rich.console import Console
+from rich.markup import escape
 
 from appliance.config.load import LoadedConfig, load
 from appliance.phone import wav
@@ -29,6 +31,10 @@ from appliance.stack.defaults import CONFIG_NAME, write_config
 
 STACK_DIR = Path("build/stack")
 DEMO_DIR = Path("build/demo")
+PIPE_WIDTH = 150
+"""Columns where the output is no terminal."""
+_PROCESS_LINE = re.compile(r"\d\d:\d\d:\d\d \S+ *\|")
+"""What the processes of a stack print, as against the stack's own words."""
 DEMO_CONFIG = """
 [play]
 quiet_numbers = ["1801"]
@@ -59,7 +65,7 @@ def call_command(
 ) -> None:
     """Place one real call to a running stack. The sides take turns, the caller first: the next file starts when the other
     party has heard the last interpretation, or after a time-out."""
-    console = Console()
+    console = _console()
     turns = _taking_turns(caller_audio, agent_audio)
     loaded = load(stack_dir / CONFIG_NAME)
     telephones = station(loaded, install.programs(console.print), agent=agent, keep_logs=report.parent / "phones")
@@ -76,13 +82,18 @@ def demo_command(stack_dir: Path, out: Path, languages: tuple[str, ...]) -> None
     """Start the stack and place five real calls: Tamil, Telugu, Kannada, Marathi and Hindi callers, a Hinglish agent."""
     from appliance.phone.demo.calls import demo_calls  # needs espeak-ng, which the stack may still have to install
 
-    console = Console()
+    console = _console()
     programs = install.programs(console.print)
     with _stack(stack_dir, console) as loaded:
         telephones = station(loaded, programs, keep_logs=out / "phones")
         calls = demo_calls(telephones, out / "speech", languages)
         whole = asyncio.run(run_calls(telephones, calls, out, out / "report.json", console))
     sys.exit(_status(whole))
+
+
+def _console() -> Console:
+    console = Console()
+    return console if console.is_terminal else Console(width=PIPE_WIDTH)
 
 
 def _taking_turns(caller_audio: tuple[Path, ...], agent_audio: tuple[Path, ...]) -> list[Turn]:
@@ -105,7 +116,16 @@ def _stack(folder: Path, console: Console) -> Iterator[LoadedConfig]:
         yield load(file)
         return
     write_config(folder, extra=DEMO_CONFIG)
-    with running_stack(file, progress=lambda line: console.print(line, style="dim", highlight=False)) as loaded:
+    with contextlib.ExitStack() as until_stopped:
+        with console.status("starting the stack") as status:
+
+            def tell(line: str) -> None:
+                if _PROCESS_LINE.match(line):
+                    status.update(f"starting the stack: {escape(line[:100])}")
+                else:
+                    console.print(line, style="dim", highlight=False)
+
+            loaded = until_stopped.enter_context(running_stack(file, progress=tell))
         yield loaded
 
 

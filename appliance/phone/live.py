@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from rich import box
 from rich.console import Console
 from rich.status import Status
 from rich.table import Table
@@ -9,7 +10,7 @@ from rich.text import Text
 
 from appliance.interpreter.events import CallEnded, Event, LanguageDecided, UtteranceInterpreted
 from appliance.phone.conversation import CallPlan, Turn
-from appliance.phone.report import CallReport, DelaySummary, Report
+from appliance.phone.report import CallReport, DelaySummary, Language, Report, percentile, values_right
 from appliance.text.languages import BY_CODE
 
 _LANES = {"caller_to_agent": ("caller → agent", "cyan"), "agent_to_caller": ("agent → caller", "magenta")}
@@ -78,59 +79,53 @@ class LiveDisplay:
 
 def utterance_table(call: CallReport) -> Table:
     """Each utterance of a call as measured: delays by the telephones' recordings, and what was heard."""
-    table = Table(title=f"{call.number}: {call.outcome}", title_justify="left", expand=True)
-    table.add_column("lane", no_wrap=True)
+    table = Table(box=box.SIMPLE_HEAD, expand=True, pad_edge=False)
+    table.add_column("measured", no_wrap=True)
     table.add_column("delay", justify="right", no_wrap=True)
     for name in ("recognised", "translated", "heard"):
         table.add_column(name, ratio=1, overflow="fold")
     for row in call.utterances:
         name, style = _LANES[row.lane]
         good = row.outcome == "interpreted" and row.delay_s.total is not None
-        table.add_row(
-            Text(name, style=style),
-            _seconds(row.delay_s.total),
-            row.recognised,
-            row.translated if good else Text(row.outcome, style="red"),
-            row.heard,
-        )
+        translated = Text(row.translated) if good else Text(row.outcome, style="red")
+        table.add_row(Text(name, style=style), _seconds(row.delay_s.total), row.recognised, translated, row.heard)
     return table
 
 
 def summary_table(report: Report) -> Table:
-    """One line a call and the totals."""
-    table = Table(title="Calls", title_justify="left")
-    for name in ("call", "language", "decided in", "outcome"):
+    """One line a call."""
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, title="calls: delays and silences in seconds", title_justify="left")
+    for name in ("number", "language", "outcome"):
         table.add_column(name, no_wrap=True)
-    for name in ("utterances", "delay p50", "delay max", "values", "greeting", "silence caller", "silence agent"):
-        table.add_column(name, justify="right")
-    for number, call in enumerate(report.calls, 1):
-        delays = sorted(row.delay_s.total for row in call.utterances if row.delay_s.total is not None)
-        good = sum(row.outcome == "interpreted" for row in call.utterances)
+    for name in ("heard", "p50", "max", "values", "greeting", "silence"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for call in report.calls:
+        delays = [row.delay_s.total for row in call.utterances if row.delay_s.total is not None]
         valued = [row for row in call.utterances if row.values_expected]
-        right = sum(set(row.values_expected) == set(row.values_heard) for row in valued)
-        language = call.language
-        known = language.expected is None or language.expected == language.detected
         table.add_row(
-            f"{number} {call.number}",
-            Text(
-                f"{language.detected or '-'}" if known else f"{language.detected or '-'}, not {language.expected}",
-                style="green" if known else "red",
-            ),
-            f"utterance {language.detected_in_utterance}" if language.detected_in_utterance else "-",
-            Text(call.outcome if call.through else f"{call.outcome} {call.closed_early}", style="green" if call.through else "red"),
-            f"{good}/{len(call.utterances)}",
-            _seconds(delays[len(delays) // 2] if delays else None),
-            _seconds(delays[-1] if delays else None),
-            f"{right}/{len(valued)}" if valued else "-",
-            _seconds(call.first_audio_s),
-            _seconds(call.longest_silence_s.caller),
-            _seconds(call.longest_silence_s.agent),
+            call.number,
+            _language(call.language),
+            Text(call.outcome, style="green") if call.through else Text(f"{call.outcome} {call.closed_early}".strip(), style="red"),
+            f"{sum(row.outcome == 'interpreted' for row in call.utterances)}/{len(call.utterances)}",
+            f"{percentile(delays, 0.5):.2f}" if delays else "-",
+            f"{max(delays):.2f}" if delays else "-",
+            f"{sum(values_right(row) for row in valued)}/{len(valued)}" if valued else "-",
+            "-" if call.first_audio_s is None else f"{call.first_audio_s:.2f}",
+            f"{call.longest_silence_s.caller:.1f} {call.longest_silence_s.agent:.1f}",
         )
     return table
 
 
+def _language(language: Language) -> Text:
+    detected = language.detected or "-"
+    where = f" ({language.detected_in_utterance})" if language.detected_in_utterance else ""
+    if language.expected in (None, language.detected):
+        return Text(detected + where, style="green")
+    return Text(f"{detected}, not {language.expected}", style="red")
+
+
 def totals(report: Report) -> Table:
-    """Delays per lane and the counts the exit status follows from."""
+    """Delays per lane and the counts; the exit status follows from the first two of these."""
     summary = report.summary
     table = Table.grid(padding=(0, 2))
     for lane, delays in summary.delay_s.items():

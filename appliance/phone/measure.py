@@ -217,7 +217,7 @@ def longest_silences(audio: CallAudio, rows: Sequence[Measured]) -> Silence:
         ]
         return speech_edges.longest_silence(audio.heard[listener], RATE, within)
 
-    return Silence(of("caller"), of("agent"))
+    return Silence(round(of("caller"), 3), round(of("agent"), 3))
 
 
 def language_of(received: Sequence[Received], expected: str | None) -> Language:

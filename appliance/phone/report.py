@@ -174,10 +174,15 @@ def summarise(calls: Sequence[CallReport]) -> Summary:
         language_known=len(known),
         language_right=sum(_language_right(call.language) for call in known),
         values_utterances=len(valued),
-        values_right=sum(set(row.values_expected) == set(row.values_heard) for row in valued),
+        values_right=sum(values_right(row) for row in valued),
         first_audio_max_s=max(greetings, default=None),
         passed=bool(calls) and through == len(calls) and all(call.utterances for call in calls) and interpreted == len(rows),
     )
+
+
+def values_right(row: Utterance) -> bool:
+    """Whether every value that should be heard was."""
+    return set(row.values_expected) == set(row.values_heard)
 
 
 def percentile(values: Sequence[float], share: float) -> float:

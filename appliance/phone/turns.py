@@ -11,7 +11,7 @@ from appliance.interpreter.events import Event, LaneName, UtteranceInterpreted, 
 
 SETTLE_S = 1.2
 """After the end of speech: by then the interpreter has found its last utterance (longest pause 0.7 s, then recognition)."""
-PAUSE_S = 0.3
+PAUSE_S = 0.35
 """What a person waits before answering."""
 QUIET_S = 1.5
 """Silence of the listener's line that ends a turn when the interpreter tells nothing."""

@@ -10,6 +10,9 @@ shift
 show() {
     if [ -d "$1" ]; then
         mkdir -p "$root$1"
+    elif ! [ -e "$1" ]; then
+        echo "enter.sh: $1: there is no such file or folder" >&2
+        exit 66
     else
         mkdir -p "$root$(dirname "$1")"
         [ -e "$root$1" ] || : >"$root$1"
@@ -19,6 +22,8 @@ show() {
 for path in /dev /proc /sys; do
     mount --rbind "$path" "$root$path"
 done
+# Its own /tmp, so that folders shown from the host's leave no empty ones behind.
+mount -t tmpfs -o mode=1777,size=64m tmpfs "$root/tmp"
 for path in /etc/hosts /etc/resolv.conf; do
     if [ -e "$path" ] && [ -f "$root$path" ]; then mount --bind "$path" "$root$path"; fi
 done

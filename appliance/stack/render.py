@@ -68,6 +68,7 @@ def asterisk_values(loaded: LoadedConfig, layout: Layout, modules: str) -> dict[
         "node": config.node.name,
         "telephony": telephony,
         "gateway": gateway,
+        "numbers": list(dict.fromkeys([telephony.company_number, *config.play.quiet_numbers])),
         "health_host": f"http://{_bracketed(host)}",
         "ari_password": loaded.secret(gateway.ari_password),
         "workers": [Worker(number, f"ws://{_bracketed(host)}:{gateway.port + number - 1}") for number in range(1, gateway.workers + 1)],

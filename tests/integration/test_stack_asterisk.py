@@ -139,11 +139,12 @@ class Worker:
     """The least of a gateway worker: says how it is, and takes the control connection."""
 
     def __init__(self, *, takes_calls: bool) -> None:
-        self.status = http.HTTPStatus.OK if takes_calls else http.HTTPStatus.SERVICE_UNAVAILABLE
+        self.health = (http.HTTPStatus.OK, "ready") if takes_calls else (http.HTTPStatus.SERVICE_UNAVAILABLE, "not-ready")
         self.callers: list[str] = []
 
     def answer(self, socket: websockets.ServerConnection, request: websockets.Request) -> websockets.Response | None:
-        return socket.respond(self.status, '{"status": "as it is"}\n') if request.path == "/health" else None
+        status, word = self.health
+        return socket.respond(status, f'{{"status": "{word}", "accepting": true}}\n') if request.path == "/health" else None
 
     async def serve(self, socket: websockets.ServerConnection) -> None:
         with contextlib.suppress(websockets.ConnectionClosed):

@@ -1,0 +1,156 @@
+"""Asterisk's and Redis's configuration as text: what must and what must never be in it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from appliance.config.load import load
+from appliance.stack import defaults
+from appliance.stack.errors import StackError
+from appliance.stack.layout import layout_of
+from appliance.stack.render import TEMPLATES, asterisk_file, asterisk_values, literal, redis_file, redis_port
+
+ALL = sorted(TEMPLATES.glob("*.conf.j2"))
+
+
+def rendered(folder: Path, name: str, text: str = "") -> str:
+    file = folder / "appliance.toml"
+    if text:
+        file.write_text(text)
+    else:
+        file = defaults.write_config(folder)
+    loaded = load(file)
+    values = {**asterisk_values(loaded, layout_of(loaded), "/usr/lib/asterisk/modules"), "announcements": ""}
+    return asterisk_file(TEMPLATES / f"{name}.conf.j2", values)
+
+
+def sections(text: str) -> list[tuple[str, dict[str, str]]]:
+    """Sections in order, each with its settings; a template section counts as one, what it hands down is not resolved."""
+    found: list[tuple[str, dict[str, str]]] = []
+    for line in text.splitlines():
+        line = line.split(";")[0].strip()
+        if match := re.fullmatch(r"\[([^]]+)\](?:\(([^)]*)\))?", line):
+            found.append((match[1] + (f"({match[2]})" if match[2] else ""), {}))
+        elif line:
+            key, _, value = line.partition("=")
+            found[-1][1][key.strip()] = value.strip()
+    return found
+
+
+@pytest.mark.parametrize("template", ALL, ids=lambda path: path.stem)
+def test_every_template_renders_with_the_default_configuration(tmp_path: Path, template: Path) -> None:
+    text = rendered(tmp_path, template.name.removesuffix(".conf.j2"))
+    assert "{{" not in text
+    assert "{%" not in text
+    assert sections(text)
+
+
+def test_endpoints_are_found_by_address_or_by_name_but_never_by_both(tmp_path: Path) -> None:
+    found = dict(sections(rendered(tmp_path, "pjsip")))
+    assert found["trunk(!,endpoint)"]["identify_by"] == "ip"
+    assert found["agent(!,endpoint)"]["identify_by"] == "username"
+    assert "test(trunk)" in found
+    assert "anonymous" not in found["global"]["endpoint_identifier_order"]
+    assert found["endpoint(!)"]["direct_media"] == "no"
+
+
+def test_each_trunk_has_its_address_and_each_agent_a_password_and_one_contact(tmp_path: Path) -> None:
+    found = sections(rendered(tmp_path, "pjsip"))
+    assert [settings["match"] for name, settings in found if settings.get("type") == "identify"] == ["127.0.0.2"]
+    passwords = {settings["username"]: settings["password"] for _, settings in found if settings.get("type") == "auth"}
+    assert passwords == {name: (tmp_path / "state" / f"{name}-password").read_text().strip() for name in ("agent1", "agent2")}
+    assert [settings["max_contacts"] for _, settings in found if settings.get("type") == "aor"] == ["1", "1"]
+
+
+def test_tls_is_there_only_when_asked_for_and_never_old(tmp_path: Path) -> None:
+    assert "tls" not in dict(sections(rendered(tmp_path, "pjsip")))
+    text = '[telephony]\ntls_port = 5061\ntls_certificate = "cert.pem"\ntls_key = "/etc/setu/key.pem"\n'
+    found = dict(sections(rendered(tmp_path, "pjsip", text)))
+    assert found["tls"] == {
+        "type": "transport",
+        "protocol": "tls",
+        "bind": "0.0.0.0:5061",
+        "cert_file": str(tmp_path / "cert.pem"),
+        "priv_key_file": "/etc/setu/key.pem",
+        "method": "tlsv1_2",
+    }
+    assert found["endpoint(!)"]["media_encryption"] == "sdes"
+
+
+def test_audio_is_bound_to_the_address_of_the_configuration(tmp_path: Path) -> None:
+    assert dict(sections(rendered(tmp_path, "pjsip")))["endpoint(!)"]["media_address"] == "127.0.0.1"
+    everywhere = dict(sections(rendered(tmp_path, "pjsip", '[telephony]\nbind = "0.0.0.0"\n')))
+    assert "media_address" not in everywhere["endpoint(!)"]
+    assert dict(sections(rendered(tmp_path, "pjsip", '[telephony]\nbind = "::"\n')))["udp"]["bind"] == "[::]:5060"
+
+
+def test_each_worker_has_a_control_and_a_media_connection(tmp_path: Path) -> None:
+    text = "[gateway]\nworkers = 3\nport = 8200\n"
+    clients = dict(sections(rendered(tmp_path, "websocket_client", text)))
+    assert {name: client["uri"] for name, client in clients.items()} == {
+        f"{kind}{number}": f"ws://127.0.0.1:{8199 + number}/{path}/setu-{number}"
+        for number in (1, 2, 3)
+        for kind, path in (("setu-", "ari"), ("setu-media-", "media"))
+    }
+    assert {client["connection_type"] for name, client in clients.items() if "media" in name} == {"per_call_config"}
+    ari = dict(sections(rendered(tmp_path, "ari", text)))
+    assert [ari[f"setu-{number}"]["apps"] for number in (1, 2, 3)] == ["setu-1", "setu-2", "setu-3"]
+    password = (tmp_path / "state" / "ari-password").read_text().strip()
+    assert ari["setu"]["password"] == clients["setu-2"]["password"] == password
+
+
+def test_every_company_number_is_answered_and_nothing_else(tmp_path: Path) -> None:
+    text = '[telephony]\ncompany_number = "+911800"\n[play]\nquiet_numbers = ["1801", "1802"]\n'
+    dialplan = rendered(tmp_path, "extensions", text)
+    context = dialplan.split("[from-trunk]")[1].split("\n[")[0]
+    assert re.findall(r"^exten = ([^,]+),1,", context, re.MULTILINE) == ["+911800", "1801", "1802"]
+    assert re.findall(r"^exten = (\S+),1,", dialplan.split("[from-agents]")[1], re.MULTILINE) == []
+
+
+def test_http_is_on_loopback_only(tmp_path: Path) -> None:
+    assert dict(sections(rendered(tmp_path, "http")))["general"]["bindaddr"] == "127.0.0.1"
+
+
+def test_everything_asterisk_writes_is_in_the_stack(tmp_path: Path) -> None:
+    folders = dict(sections(rendered(tmp_path, "asterisk")))["directories"]
+    outside = {key: value for key, value in folders.items() if not value.startswith(str(tmp_path))}
+    assert set(outside) == {"astmoddir", "astdatadir"}  # programs and documentation, only read
+
+
+@pytest.mark.parametrize(
+    ("password", "written"), [("plain", "plain"), ("a;b", "a\\;b"), ("a=>b#c", "a=>b#c"), ("back\\slash", "back\\slash")]
+)
+def test_a_password_is_written_as_asterisk_reads_it(password: str, written: str) -> None:
+    assert literal(password) == written
+
+
+@pytest.mark.parametrize("password", ["two\nlines", "tab\there", " space", "nul\0"])
+def test_a_password_that_could_change_the_configuration_is_refused(password: str) -> None:
+    with pytest.raises(StackError, match="password"):
+        literal(password)
+
+
+@pytest.mark.parametrize(
+    ("url", "port"),
+    [
+        ("redis://127.0.0.1:7000/0", 7000),
+        ("redis://localhost/0", 6379),
+        ("redis://[::1]:7001/0", 7001),
+        ("redis://10.0.0.5:6379/0", None),
+        ("rediss://127.0.0.1:6379/0", None),
+        ("unix:///run/redis/redis.sock", None),
+    ],
+)
+def test_redis_is_run_here_only_when_it_is_here(tmp_path: Path, url: str, port: int | None) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text(f'[redis]\nurl = "{url}"\n')
+    loaded = load(file)
+    assert redis_port(loaded) == port
+    if port is not None:
+        settings = dict(line.split(" ", 1) for line in redis_file(loaded, layout_of(loaded)).splitlines())
+        assert settings["port"] == str(port)
+        assert settings["bind"] == "127.0.0.1"
+        assert settings["dir"].startswith(str(tmp_path))
