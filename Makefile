@@ -5,27 +5,33 @@ PYTHON := $(HERE)/.venv/bin/python
 TESTS ?= tests
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check setup lock clean
+.PHONY: help demo test check bench bench-quick setup lock clean
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(HERE)/Makefile
 
 demo: setup ## five real telephone calls, one per caller language, interpreted both ways
-	cd $(HERE) && exec .venv/bin/appliance demo
+	@cd $(HERE) && exec .venv/bin/appliance demo
 
 test: setup ## all tests, those with a real Asterisk and real calls included (TESTS=tests/unit: only those)
-	$(HERE)/scripts/environment.sh dev
-	cd $(HERE) && exec $(PYTHON) -m pytest $(TESTS)
+	@$(HERE)/scripts/environment.sh dev
+	@cd $(HERE) && exec $(PYTHON) -m pytest $(TESTS)
 
 check: ## style, types, layers
-	$(HERE)/scripts/environment.sh dev
+	@$(HERE)/scripts/environment.sh dev
 	cd $(HERE) && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
 
+bench: setup ## figures of this machine as tables and build/bench/*.json, about 15 minutes
+	cd $(HERE) && exec .venv/bin/appliance bench
+
+bench-quick: setup ## the same with fewer and shorter measurements, at most 6 minutes
+	cd $(HERE) && exec .venv/bin/appliance bench --quick
+
 setup: ## everything the other targets need, and nothing else
-	$(HERE)/scripts/environment.sh run
-	cd $(HERE) && $(PYTHON) -m appliance.stack.install
+	@$(HERE)/scripts/environment.sh run
+	@cd $(HERE) && $(PYTHON) -m appliance.stack.install
 
 lock: ## the lock files from pyproject.toml (needs uv)
-	$(HERE)/scripts/lock.sh
+	@$(HERE)/scripts/lock.sh
 
 clean: ## removes what was made here; the Debian 14 root stays in its cache folder
 	cd $(HERE) && rm -rf build .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

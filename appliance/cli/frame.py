@@ -29,6 +29,7 @@ COMMANDS = {
     "up": LazyCommand("appliance.cli.up", "up_command", "Run the stack in the foreground."),
     "demo": LazyCommand("appliance.phone.cli", "demo_command", "Five real calls, one per caller language."),
     "call": LazyCommand("appliance.phone.cli", "call_command", "Place one real call with given speech."),
+    "bench": LazyCommand("appliance.cli.bench", "bench_command", "Measure engines, batching, the gateway and real calls."),
     "doctor": LazyCommand("appliance.cli.doctor", "doctor_command", "Check everything a call needs, one line each."),
     "models": LazyCommand("appliance.cli.models", "models_group", "The models: list, verify and train them."),
     "evaluate": LazyCommand("appliance.cli.evaluate", "evaluate_group", "Measure the active engines: manifests in, scores out."),

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 
 import click
 
 from appliance.catalog.entries import FILE_NAME
 from appliance.catalog.seal import seal
+from appliance.catalog.verify import sha256
 from appliance.errors import ApplianceError
 
 REPOSITORY_MODELS = Path(__file__).parents[2] / "models"
@@ -75,10 +78,35 @@ def train(stage: Stage, models: Path, checkpoints: Path, *, minutes: float | Non
         _step(stage, "export", [sys.executable, "-m", stage.export, str(folder / "final.pt"), str(made)], execute)
         if not made.is_dir():
             raise TrainingError(f"stage {stage.name}: the export wrote no {made.name}")
+        write_card(made, stage, minutes=minutes, phrasebook=models / "phrasebook")
         if place.exists():
             place.rename(Path(unfinished) / "before")
         shutil.move(made, place)
     return seal(models / FILE_NAME, f"starter/{stage.name}")
+
+
+def write_card(folder: Path, stage: Stage, *, minutes: float | None, phrasebook: Path) -> None:
+    """Add to the model's `card.json`, which may hold scores already, what it was made from and how."""
+    file = folder / "card.json"
+    card = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    card["recipe"] = f"python -m {stage.recipe} && python -m {stage.export}"
+    card["minutes"] = stage.minutes if minutes is None else minutes
+    card["commit"] = _commit()
+    card["data"] = {path.name: sha256(path) for path in sorted(phrasebook.glob("*.tsv"))}
+    card["packages"] = {name: version(name) for name in ("torch", "transformers", "ctranslate2")}
+    card["limits"] = "docs/models.md"
+    file.write_text(json.dumps(card, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _commit() -> str:
+    """Of the repository the recipe was run from; empty outside of one, `+` behind it when files differ."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"], cwd=REPOSITORY_MODELS, capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return told.stdout.strip()
 
 
 def require_packages(stage: str) -> None:

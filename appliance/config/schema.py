@@ -86,7 +86,8 @@ class SttServer(_Section, frozen=True):
     compute_type: str = "int8"
     threads: Annotated[int, Meta(ge=0, le=256)] = 1
     """0: as many as there are cores."""
-    beam_size: Annotated[int, Meta(ge=1, le=10)] = 1
+    beam_size: Annotated[int, Meta(ge=1, le=20)] = 8
+    """Hypotheses of a finished utterance; partial decodes are greedy."""
     max_batch: Annotated[int, Meta(ge=1, le=256)] = 16
     batch_wait_s: Annotated[float, Meta(ge=0, le=1)] = 0.004
     """How long the first request of a batch waits for others."""
@@ -99,7 +100,7 @@ class MtServer(_Section, frozen=True):
     device: Literal["cpu", "cuda", "auto"] = "cpu"
     compute_type: str = "int8"
     threads: Annotated[int, Meta(ge=0, le=256)] = 1
-    beam_size: Annotated[int, Meta(ge=1, le=10)] = 2
+    beam_size: Annotated[int, Meta(ge=1, le=10)] = 1
     max_batch: Annotated[int, Meta(ge=1, le=256)] = 32
     batch_wait_s: Annotated[float, Meta(ge=0, le=1)] = 0.003
     max_queue: Annotated[int, Meta(ge=1)] = 256

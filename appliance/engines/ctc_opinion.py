@@ -1,4 +1,4 @@
-"""A second reading of the sound, to doubt a recogniser that recites a sentence it knows for one it does not.
+"""A second reading of the sound, to choose among what a decoder proposes, and to doubt one that recites a sentence it knows.
 
 A model folder may hold `ctc.npz`: `weight` (classes, width), `bias` (classes) and `alphabet`, a CTC head over the encoder's
 states whose class 0 is blank and class n the n-th character. It spells what it hears without knowing any sentence.
@@ -6,6 +6,8 @@ states whose class 0 is blank and class n the n-th character. It spells what it 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -38,48 +40,58 @@ class CtcOpinion:
         return cls(path) if path.is_file() else None
 
     def agreement(self, states: Floats, text: str) -> float:
-        """How far this reading supports `text`, 0 to 1.
+        """How far this reading supports `text`, see `Support`."""
+        return self.supports(states, [text])[0].agreement
 
-        It is the probability of the text relative to that of the reading's own favourite, as the geometric mean over the
-        characters of the text: 1 means that nothing else fits better.
+    def supports(self, states: Floats, texts: Sequence[str]) -> list[Support]:
+        """What this reading thinks of each text.
 
         Args:
             states: encoder states (frames, width) of the utterance without its padding.
-            text: what the decoder wrote; characters the reading does not know are left out.
+            texts: what the decoder wrote; characters the reading does not know are left out.
         """
-        labels = [self._classes[character] for character in text if character in self._classes]
+        labels = [[self._classes[character] for character in text if character in self._classes] for text in texts]
         logits = states @ self._weight.T + self._bias
         logits -= logits.max(axis=1, keepdims=True)  # the favourite of each frame then has log-probability -log(sum)
-        likelihood = forward(np.exp(logits, dtype=np.float64), labels)
-        return float(min(1.0, np.exp(likelihood / max(1, len(labels)))))
+        likelihoods = forward(np.exp(logits, dtype=np.float64), labels)
+        return [Support(value, float(min(1.0, np.exp(value / max(1, len(item)))))) for value, item in zip(likelihoods, labels, strict=True)]
 
 
-def forward(frames: npt.NDArray[np.float64], labels: list[int]) -> float:
-    """Logarithm of the sum, over all ways to spread `labels` and blanks over the frames, of the product of their values.
+@dataclass(frozen=True, slots=True)
+class Support:
+    log_likelihood: float
+    """Of the text, relative to this reading's own favourite characters; -inf when the text does not fit into the frames."""
+    agreement: float
+    """The same as a geometric mean over the characters, 0 to 1: 1 means that nothing else fits better."""
+
+
+def forward(frames: npt.NDArray[np.float64], texts: Sequence[Sequence[int]]) -> list[float]:
+    """For each text, the logarithm of the sum, over all ways to spread its labels and blanks over the frames, of the product of their values.
 
     Graves et al. 2006, section 4.1, on values (frames, classes) that need not add up to 1; -inf when the labels do not fit.
+    All texts go through the frames together.
     """
     if not len(frames):
-        return -np.inf if labels else 0.0
-    spread = np.zeros(2 * len(labels) + 1, np.intp)
-    spread[1::2] = labels
-    skips = np.zeros(len(spread), bool)  # a blank between two different labels may be left out
-    skips[3::2] = spread[3::2] != spread[1:-2:2]
-    values = frames[:, spread]
-    state = np.zeros(len(spread))
-    state[:2] = 1.0
-    total = 0.0
-    for place, value in enumerate(values):
+        return [-np.inf if labels else 0.0 for labels in texts]
+    width = 1 + 2 * max(map(len, texts), default=0)
+    spread = np.zeros((len(texts), width), np.intp)
+    for row, labels in zip(spread, texts, strict=True):
+        row[1 : 2 * len(labels) : 2] = labels
+    skips = np.zeros(spread.shape, bool)  # a blank between two different labels may be left out
+    skips[:, 3::2] = spread[:, 3::2] != spread[:, 1:-2:2]
+    state = np.zeros(spread.shape)
+    state[:, :2] = 1.0
+    total = np.zeros(len(texts))
+    for place, value in enumerate(frames):
         if place:
             moved = state.copy()
-            moved[1:] += state[:-1]
-            moved[2:] += np.where(skips[2:], state[:-2], 0.0)
+            moved[:, 1:] += state[:, :-1]
+            moved[:, 2:] += np.where(skips[:, 2:], state[:, :-2], 0.0)
             state = moved
-        state = state * value
-        sum_ = float(state.sum())
-        if sum_ <= 0:
-            return -np.inf
-        state /= sum_
-        total += float(np.log(sum_))
-    end = float(state[-2:].sum())
-    return total + float(np.log(end)) if end > 0 else -np.inf
+        state = state * value[spread]
+        sums = np.maximum(state.sum(axis=1), np.finfo(float).tiny)
+        state /= sums[:, None]
+        total += np.log(sums)
+    with np.errstate(divide="ignore"):
+        ends = [np.log(row[max(0, 2 * len(labels) - 1) : 2 * len(labels) + 1].sum()) for row, labels in zip(state, texts, strict=True)]
+    return [float(value + end) for value, end in zip(total, ends, strict=True)]

@@ -9,7 +9,7 @@ import ctranslate2
 import numpy as np
 
 from appliance.engines.base import EngineFailed, EngineUnavailable, RecogniseJob, Recognition
-from appliance.engines.ctc_opinion import CtcOpinion
+from appliance.engines.ctc_opinion import CtcOpinion, Floats
 from appliance.engines.log_mel import FRAMES_PER_S, Features
 from appliance.text.languages import CALLER_LANGUAGES
 
@@ -43,9 +43,13 @@ class WhisperDecoder:
         return tuple(self._languages)
 
     def decode(self, features: Features, jobs: Sequence[RecogniseJob]) -> list[Recognition]:
-        """Features (batch, mels, frames), one row for each job. Raises: EngineFailed."""
+        """Features (batch, mels, frames), one row for each job. Raises: EngineFailed.
+
+        A finished utterance is decoded into `beam_size` hypotheses; where there is a second reading, it and the decoder choose
+        together (joint CTC/attention rescoring, Watanabe et al. 2017, equation 20, both readings weighing the same).
+        """
         scores: list[dict[str, float]] = [{} for _ in jobs]
-        partial = all(job.partial for job in jobs)
+        beam = 1 if all(job.partial for job in jobs) else self._beam_size
         try:
             states = self._model.encode(ctranslate2.StorageView.from_array(features), to_cpu=self._opinion is not None)
             if any(job.language is None for job in jobs):
@@ -55,40 +59,45 @@ class WhisperDecoder:
             results = self._model.generate(
                 states,
                 [[self._start, self._languages[code], *self._task] for code in languages],
-                beam_size=1 if partial else self._beam_size,
+                beam_size=beam,
+                num_hypotheses=beam if self._opinion else 1,
                 max_length=min(MAX_TOKENS, SPARE_TOKENS + TOKENS_PER_S * features.shape[2] // FRAMES_PER_S),
                 return_scores=True,
                 return_no_speech_prob=True,
             )
         except RuntimeError as error:
             raise EngineFailed(f"recognition of {len(jobs)} utterances: {error}") from error
-        opinions = self._opinions(states, jobs, results)
-        return [self._recognition(*item) for item in zip(results, languages, scores, opinions, strict=True)]
+        heard = np.asarray(states).astype(np.float32, copy=False) if self._opinion else [None] * len(jobs)
+        return [
+            self._recognition(result, language, shares, None if row is None else row[: len(job.samples) // SAMPLES_PER_STATE])
+            for result, language, shares, row, job in zip(results, languages, scores, heard, jobs, strict=True)
+        ]
 
-    def _recognition(self, result: Any, language: str, scores: dict[str, float], agreement: float | None) -> Recognition:
-        length = len(result.sequences_ids[0])
+    def _recognition(self, result: Any, language: str, scores: dict[str, float], states: Floats | None) -> Recognition:
+        texts = [self._text(ids) for ids in result.sequences_ids]
+        best, agreement = 0, None
+        if self._opinion is not None and states is not None:
+            supports = self._opinion.supports(states, texts)
+            sums = [
+                score * len(ids) + support.log_likelihood
+                for score, ids, support in zip(result.scores, result.sequences_ids, supports, strict=True)
+            ]
+            best = int(np.argmax(sums))
+            agreement = supports[best].agreement
+        length = len(result.sequences_ids[best])
         return Recognition(
-            text=self._text(result),
+            text=texts[best],
             language=language,
             language_scores=scores,
             # CTranslate2 leaves the end token out of its mean, and has none for an empty text.
-            avg_logprob=result.scores[0] * length / (length + 1) if length else 0.0,
+            avg_logprob=result.scores[best] * length / (length + 1) if length else 0.0,
             no_speech_prob=result.no_speech_prob,
             agreement=agreement,
         )
 
-    def _text(self, result: Any) -> str:
-        text: str = self._tokenizer.decode([number for number in result.sequences_ids[0] if number < self._end])
+    def _text(self, ids: Sequence[int]) -> str:
+        text: str = self._tokenizer.decode([number for number in ids if number < self._end])
         return text.replace("\ufffd", "").strip()  # a letter cut between two tokens
-
-    def _opinions(self, states: Any, jobs: Sequence[RecogniseJob], results: Sequence[Any]) -> list[float | None]:
-        if self._opinion is None:
-            return [None] * len(jobs)
-        heard = np.asarray(states).astype(np.float32, copy=False)
-        return [
-            self._opinion.agreement(row[: len(job.samples) // SAMPLES_PER_STATE], self._text(result))
-            for row, job, result in zip(heard, jobs, results, strict=True)
-        ]
 
     def _among(self, found: list[tuple[str, float]], job: RecogniseJob) -> dict[str, float]:
         allowed = job.allowed or self.languages

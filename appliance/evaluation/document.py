@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
+from appliance.evaluation import goals
 from appliance.evaluation.errors import EvaluationError
 from appliance.evaluation.results import EvaluationReport
-from appliance.evaluation.tables import markdown
+from appliance.evaluation.tables import grid, markdown
 
 BEGIN = "<!-- figures: begin -->"
 END = "<!-- figures: end -->"
@@ -23,7 +24,8 @@ def filled(text: str, reports: Sequence[EvaluationReport]) -> str:
         raise EvaluationError(f"one line {BEGIN} and after it one line {END} are needed")
     before, _, rest = text.partition(BEGIN)
     after = rest.partition(END)[2]
-    return "\n\n".join([before + BEGIN, *(markdown(report) for report in reports), END + after])
+    summary = "\n\n".join(["### Figures to reach, worst language", grid(goals.HEAD, goals.rows(reports))])
+    return "\n\n".join([before + BEGIN, summary, *(markdown(report) for report in reports), END + after])
 
 
 def fill(file: Path, reports: Sequence[EvaluationReport]) -> None:

@@ -84,13 +84,14 @@ def markdown(report: EvaluationReport) -> str:
         "",
         f"{report.started[:10]}; engines: {engines}.",
         "",
-        _markdown(*table(report.scores, columns(report.kind))),
+        grid(*table(report.scores, columns(report.kind))),
     ]
     if report.confusion:
-        lines += ["", _markdown(*confusion(report.confusion))]
+        lines += ["", grid(*confusion(report.confusion))]
     return "\n".join(lines)
 
 
-def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+def grid(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
     lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |".replace("|  |", "| |") for line in lines)
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

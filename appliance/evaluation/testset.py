@@ -54,7 +54,7 @@ class Said:
 
 
 def write(folder: Path, book_folder: Path, *, split: Split = "test", per_language: int = 100, seed: int = 1, progress: Progress) -> None:
-    """Make the set; the same seed makes the same one.
+    """Make the set; the same seed makes the same one, in a process that has not spoken before (voices flutter on).
 
     Raises:
         EvaluationError: espeak-ng cannot be used, or the folder cannot be written.

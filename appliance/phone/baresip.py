@@ -9,11 +9,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
 
@@ -21,132 +20,17 @@ import numpy as np
 
 from appliance.phone import netstring, wav
 from appliance.phone.errors import PhoneDied, PhoneError
+from appliance.phone.phone_config import PhoneAccount, free_port, user_agent, write_configuration
+from appliance.phone.phone_events import PhoneEnded, PhoneEvent, Registered, RegistrationFailed, decode_event
 from appliance.phone.program import PhoneProgram
 
-LONGEST_CALL_S = 600.0
-"""Length of the silence a telephone sends; it hangs up when that has ended."""
 TAIL_S = 0.4
 """Silence added to speech: the mixer drops what is left in its buffer when a file ends."""
 _START_S = 10.0
 _ANSWER_S = 5.0
 _QUIT_S = 3.0
 
-_CONFIG = """\
-poll_method epoll
-sip_listen {address}:{sip_port}
-net_interface {address}
-call_local_timeout 120
-call_max_calls 1
-audio_source aufile,{folder}/silence.wav
-audio_player aufile,/dev/null
-audio_alert aufile,/dev/null
-ausrc_srate 8000
-auplay_srate 8000
-ausrc_channels 1
-auplay_channels 1
-audio_buffer 20-160
-jitter_buffer_type off
-rtp_ports 21000-31998
-rtp_timeout 0
-ringback_disabled yes
-statmode_default off
-mixausrc_wish_size 4
-mixausrc_fade_packets 1
-snd_path {folder}
-ctrl_tcp_listen 127.0.0.1:{control_port}
-module_path {modules}
-module g711.so
-module mixausrc.so
-module sndfile.so
-module aufile.so
-module_tmp account.so
-module_app menu.so
-module_app ctrl_tcp.so
-"""
-# Filters run in the order of the modules: speech is mixed in before it is recorded as sent. No jitter buffer: what is
-# received is recorded when it arrives, and the recording's own clock is `recording`'s business.
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneAccount:
-    user: str
-    """User part of its address: a number for a caller, a name for an agent."""
-    address: str
-    """IP address it binds to."""
-    server: str
-    """`host:port` of the SIP server."""
-    password: str = ""
-    registers: bool = False
-    answer_after_s: float | None = None
-    """Rings so long, then answers; None leaves incoming calls ringing."""
-    codec: str = "PCMA"
-    """`PCMA`, `PCMU` or a list of them."""
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneEvent:
-    at: float = 0.0
-    """When it was read, `time.monotonic()`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Registered(PhoneEvent):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class RegistrationFailed(PhoneEvent):
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class IncomingCall(PhoneEvent):
-    peer: str = ""
-    """SIP address of the one who calls."""
-
-
-@dataclass(frozen=True, slots=True)
-class CallRinging(PhoneEvent):
-    pass
-
-
-@dataclass(frozen=True, slots=True)
-class CallEstablished(PhoneEvent):
-    peer: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class CallClosed(PhoneEvent):
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PhoneEnded(PhoneEvent):
-    """The process has ended."""
-
-
 EventT = TypeVar("EventT", bound=PhoneEvent)
-
-
-def decode_event(message: dict[str, Any]) -> PhoneEvent | None:
-    """The event in a message of the control port, None for those that do not matter here."""
-    if not message.get("event"):
-        return None
-    parameter, peer = str(message.get("param", "")), str(message.get("peeruri", ""))
-    match message.get("type"):
-        case "REGISTER_OK":
-            return Registered()
-        case "REGISTER_FAIL":
-            return RegistrationFailed(reason=parameter)
-        case "CALL_INCOMING":
-            return IncomingCall(peer=peer)
-        case "CALL_RINGING" | "CALL_PROGRESS":
-            return CallRinging()
-        case "CALL_ESTABLISHED":
-            return CallEstablished(peer=peer)
-        case "CALL_CLOSED":
-            return CallClosed(reason=parameter)
-    return None
 
 
 class Phone:
@@ -176,8 +60,8 @@ class Phone:
         Raises:
             PhoneError: it does not start or is not let in.
         """
-        control_port = _free_port("127.0.0.1")
-        _write_configuration(folder, program, account, _free_port(account.address), control_port)
+        control_port = free_port("127.0.0.1")
+        write_configuration(folder, program, account, free_port(account.address), control_port)
         with (folder / "baresip.log").open("wb") as log:
             process = await asyncio.create_subprocess_exec(
                 *program.command(folder), cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT
@@ -186,7 +70,7 @@ class Phone:
         try:
             await phone._connect(control_port)
             # Not in its configuration: it would register before anybody listens to what comes of it.
-            await phone._command("uanew", _account(account))
+            await phone._command("uanew", user_agent(account))
             if account.registers:
                 await phone._registered()
             yield phone
@@ -221,7 +105,7 @@ class Phone:
         await self._command("sndcode", digits)
 
     async def hang_up(self) -> None:
-        await self._command("hangup")
+        await self._command("hangupall", "all")  # `hangup` knows no call that has not rung yet
 
     def seen(self, kind: type[EventT]) -> EventT | None:
         """The first event of a kind that has happened."""
@@ -335,37 +219,3 @@ class Phone:
 def samples_with_tail(samples: wav.Samples) -> wav.Samples:
 
     return np.concatenate([samples, np.zeros(round(TAIL_S * wav.TELEPHONE_HZ), np.int16)])
-
-
-def _write_configuration(folder: Path, program: PhoneProgram, account: PhoneAccount, sip_port: int, control_port: int) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    config = _CONFIG.format(
-        address=account.address, sip_port=sip_port, control_port=control_port, modules=program.modules, folder=folder.resolve()
-    )
-    (folder / "config").write_text(config)
-    (folder / "accounts").write_text("")
-    (folder / "contacts").write_text("")
-    wav.write_silence(folder / "silence.wav", LONGEST_CALL_S)
-
-
-def _account(account: PhoneAccount) -> str:
-    """As `uanew` takes it."""
-    parameters = [f"audio_codecs={account.codec}", f"regint={600 if account.registers else 0}", "ptime=20"]
-    if account.password:
-        parameters.append(f"auth_pass={account.password}")
-    if account.answer_after_s is not None:
-        parameters += ["answermode=auto", f"answerdelay={round(1000 * account.answer_after_s)}"]
-    return f"<sip:{account.user}@{account.server}>;{';'.join(parameters)}"
-
-
-def _free_port(address: str) -> int:
-    """A port that is free for UDP and TCP at the moment."""
-    for _ in range(50):
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as stream, socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as datagram:
-            try:
-                stream.bind((address, 0))
-                datagram.bind((address, stream.getsockname()[1]))
-            except OSError:
-                continue
-            return int(stream.getsockname()[1])
-    raise PhoneError(f"no free port at {address}")

@@ -13,9 +13,11 @@ import numpy as np
 
 from appliance.interpreter.events import CallEnded, CallStateChanged, Event, LaneName, Party
 from appliance.phone import speech_edges
-from appliance.phone.baresip import CallClosed, CallEstablished, Phone, PhoneAccount
+from appliance.phone.baresip import Phone
 from appliance.phone.call_events import CallEvents, Received, Source
 from appliance.phone.errors import PhoneDied, PhoneError
+from appliance.phone.phone_config import PhoneAccount
+from appliance.phone.phone_events import CallClosed, CallEstablished
 from appliance.phone.program import PhoneProgram
 from appliance.phone.recording import Recorder, Track
 from appliance.phone.timeline import Samples

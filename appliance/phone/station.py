@@ -10,10 +10,10 @@ from pathlib import Path
 
 from appliance.config.load import LoadedConfig
 from appliance.modelserver.client import ModelClient
-from appliance.phone.baresip import PhoneAccount
 from appliance.phone.call_report import report_call
 from appliance.phone.conversation import CallPlan, Turn, Watcher, hold
 from appliance.phone.errors import PhoneError
+from appliance.phone.phone_config import PhoneAccount
 from appliance.phone.program import PhoneProgram, find_program, work_folder
 from appliance.phone.report import CallReport
 from appliance.stack.programs import Programs

@@ -53,7 +53,7 @@ def check_ports(wanted: Sequence[Listener]) -> None:
     """
     found = [problem for listener in wanted for problem in _problem(listener)]
     if found:
-        raise PortTaken("; ".join(dict.fromkeys(found)), hint="stop it, or choose other ports: appliance up --port-offset 100")
+        raise PortTaken("; ".join(dict.fromkeys(found)), hint="stop it, or take other ports: appliance up --dir DIR --port-offset 100")
 
 
 @contextmanager

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import enum
 import itertools
 import logging
 import time
@@ -27,6 +26,7 @@ from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 from appliance.config.load import LoadedConfig
 from appliance.interpreter.events import Event
 from appliance.store.database import LOCK_WAIT_S, database_url, migrate, open_engine
+from appliance.store.durability import Durability
 from appliance.store.records import grouped, is_kept, writes
 from appliance.store.spool import Spool
 from appliance.telemetry import metrics
@@ -44,19 +44,6 @@ CLOSE_WAIT_S = 5.0
 _log = logging.getLogger(__name__)
 _decode = msgspec.json.Decoder(Event).decode
 _encode = msgspec.json.Encoder().encode
-
-
-class Durability(enum.Enum):
-    """Where an event is once `record` returns; all but the last two survive a crash of the process and a power cut."""
-
-    DATABASE = "database"
-    SPOOL = "spool"
-    NOT_KEPT = "not-kept"
-    """The event leaves no record by design."""
-    MEMORY = "memory"
-    """Neither the database nor the disk takes it; it is tried again until the process ends."""
-    LOST = "rejected"
-    """No database can take it, its text is in the log or the spool folder's `.rejected` file; or too many waited before it."""
 
 
 class Unavailable(Exception):

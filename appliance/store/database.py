@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,9 @@ from appliance.store.errors import StoreError
 
 LOCK_WAIT_S = 1.0
 """How long a write waits for another process that holds the SQLite database before it goes to the spool."""
+
+WAL_ATTEMPTS = 10
+WAL_PAUSE_S = 0.05
 
 _DRIVERS = {"sqlite": "sqlite+aiosqlite", "postgresql": "postgresql+asyncpg"}
 _MIGRATION_LOCK = 0x5E70
@@ -73,18 +78,16 @@ def open_engine(url: URL, *, writes: bool, lock_wait_s: float = LOCK_WAIT_S) -> 
 def _prepare_sqlite(engine: AsyncEngine, *, writes: bool) -> None:
     @event.listens_for(engine.sync_engine, "connect")
     def connected(connection: Any, _record: Any) -> None:
-        connection.isolation_level = None  # the driver's own transactions leave schema changes outside
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA foreign_keys = ON")
-        if writes:
-            cursor.execute("PRAGMA journal_mode")
-            if cursor.fetchone() != ("wal",):  # asking works while another process holds the lock, setting does not
-                cursor.execute("PRAGMA journal_mode = WAL")
+        try:
+            connection.isolation_level = None  # the driver's own transactions leave schema changes outside
+            cursor = connection.cursor()
+            cursor.execute("PRAGMA foreign_keys = ON")
             # NORMAL survives a killed process but not a power cut; commits are grouped, so FULL costs one fsync per group.
-            cursor.execute("PRAGMA synchronous = FULL")
-        else:
-            cursor.execute("PRAGMA query_only = ON")
-        cursor.close()
+            cursor.execute("PRAGMA synchronous = FULL" if writes else "PRAGMA query_only = ON")
+            cursor.close()
+        except BaseException:
+            connection.close()  # nobody else would
+            raise
 
     @event.listens_for(engine.sync_engine, "begin")
     def begun(connection: Connection) -> None:
@@ -96,10 +99,28 @@ async def migrate(engine: AsyncEngine) -> None:
     file = sqlite_file(engine.url)
     if file is not None:
         file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        await _use_write_ahead_log(engine)
     async with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
             await connection.execute(text(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})"))
         await connection.run_sync(_upgrade)
+
+
+async def _use_write_ahead_log(engine: AsyncEngine) -> None:
+    """Let readers and the writer not wait for each other; the file remembers it.
+
+    Outside of any transaction, as SQLite demands, and again when another process is at it: SQLite does not wait for that.
+    """
+    async with engine.connect() as connection:
+        driver: Any = (await connection.get_raw_connection()).driver_connection
+        for attempt in range(1, WAL_ATTEMPTS + 1):
+            try:
+                await driver.execute_fetchall("PRAGMA journal_mode = WAL")
+                return
+            except sqlite3.OperationalError:
+                if attempt == WAL_ATTEMPTS:
+                    raise
+                await asyncio.sleep(WAL_PAUSE_S)
 
 
 def _upgrade(connection: Connection) -> None:

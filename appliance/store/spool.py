@@ -123,13 +123,13 @@ class Spool:
         if not lines:
             return
         file = next(item for item in (*self._left_behind, self._own) if item is not None and item.lines)
-        file.read_to += sum(len(line) + 1 for line in lines)
-        file.lines -= len(lines)
-        if file.lines:
-            return
-        os.ftruncate(file.descriptor, 0)
-        file.size = file.read_to = 0
-        self._release_if_empty(file)
+        if len(lines) < file.lines:
+            file.read_to += sum(len(line) + 1 for line in lines)
+            file.lines -= len(lines)
+        else:
+            os.ftruncate(file.descriptor, 0)
+            file.size = file.read_to = file.lines = 0
+            self._release_if_empty(file)
 
     def _release_if_empty(self, file: _File) -> None:
         if file is not self._own and not file.lines:

@@ -24,7 +24,8 @@ from appliance.gateway.server import WorkerServer, listen
 from appliance.gateway.worker import Worker
 from appliance.interpreter.events import CallEnded, CallStateChanged, Event
 from appliance.phone import wav
-from appliance.phone.baresip import CallClosed, CallEstablished, Phone
+from appliance.phone.baresip import Phone
+from appliance.phone.phone_events import CallClosed, CallEstablished
 from appliance.stack.procfile import processes
 
 from .conftest import Running
@@ -68,7 +69,7 @@ class Gateway:
     async def until(self, condition: Callable[[], object], what: str, timeout_s: float = 10.0) -> None:
         try:
             async with asyncio.timeout(timeout_s):
-                while not condition():  # noqa: ASYNC110  much of it happens in other processes
+                while not condition():
                     await asyncio.sleep(0.02)
         except TimeoutError:
             pytest.fail(f"{what} did not happen; states {self.states}, {self.worker.status()}")

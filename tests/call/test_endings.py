@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from appliance.interpreter.events import CallEnded, CallStateChanged, KeyPressed, UtteranceInterpreted, UtterancePlayed
-from appliance.phone.baresip import CallClosed, CallEstablished, IncomingCall, Phone
+from appliance.phone.baresip import Phone
 from appliance.phone.call_events import CallEvents, Received
 from appliance.phone.demo import speech
+from appliance.phone.phone_events import CallClosed, CallEstablished, IncomingCall
 from appliance.phone.recording import Recorder
 from appliance.phone.station import unused_number
 from appliance.store.event_stream import EventStream

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import wave
 from pathlib import Path
 
@@ -87,4 +89,20 @@ async def test_a_caller_who_calls_again_is_recognised_by_memory(stack: Running, 
     assert (first.language.detected, again.language.detected) == ("te", "te")
     assert "memory" not in {vote.source for vote in first.language.votes}
     assert "memory" in {vote.source for vote in again.language.votes}
+    stack.settled()
+
+
+def test_the_command_places_the_call_and_its_status_tells_how_it_went(stack: Running, tmp_path: Path) -> None:
+    caller, agent = conversation("hi", tmp_path / "speech", 4, 2)
+    command = [str(Path(sys.executable).with_name("appliance")), "call", "--dir", str(stack.layout.top), "--from", "9123456780"]
+    command += ["--caller-audio", str(caller.file), "--agent-audio", str(agent.file)]
+    command += ["--report", str(tmp_path / "out" / "r.json"), "--audio-dir", str(tmp_path / "audio")]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=90, check=False)
+    written = json.loads((tmp_path / "out" / "r.json").read_text())
+    assert done.returncode == (0 if written["summary"]["passed"] else 1), done.stderr
+    (call,) = written["calls"]
+    assert call["through"]
+    assert [row["source_file"] for row in call["utterances"]] == [caller.file.name, agent.file.name]
+    assert (tmp_path / "out" / call["audio"]["agent"]).resolve().parent == tmp_path / "audio"
+    assert "9123456780" in done.stdout
     stack.settled()

@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from appliance.phone import speech_edges, wav
-from appliance.phone.baresip import CallClosed, CallEstablished, Phone
+from appliance.phone.baresip import Phone
+from appliance.phone.phone_events import CallClosed, CallEstablished
 from appliance.phone.recording import Recorder
 
 from .conftest import Running, wait_until
 
 pytestmark = pytest.mark.timeout(120)
 RATE = wav.TELEPHONE_HZ
+CLOCK_S = 0.010
+"""Two recordings agree to half of this on the common clock."""
 
 
 def sweep(low_hz: float, high_hz: float, length_s: float = 1.0) -> wav.Samples:
@@ -52,7 +55,7 @@ async def test_a_dead_gateway_means_no_dead_line(asterisk_alone: Running, phones
         received = speech_edges.find(sounds[speaker], laid[listener, "heard"], at_least=0.8)
         assert sent is not None
         assert received is not None, f"the {listener} does not hear the {speaker}"
-        assert 0.0 <= (received - sent) / RATE < 0.150, "through Asterisk it takes a few packets"
+        assert -CLOCK_S < (received - sent) / RATE < 0.150, "through Asterisk it takes a few packets"
     wait_until(lambda: asterisk_alone.channels() == 0 and asterisk_alone.bridges() == 0, 5, "channels or bridges are left")
 
 

@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 
 from appliance.phone import program, speech_edges, wav
-from appliance.phone.baresip import CallClosed, CallEstablished, IncomingCall, Phone, PhoneAccount
+from appliance.phone.baresip import Phone
 from appliance.phone.errors import PhoneDied, PhoneError
+from appliance.phone.phone_config import PhoneAccount
+from appliance.phone.phone_events import CallClosed, CallEstablished, IncomingCall
 from appliance.phone.program import PhoneProgram, find_program
 from appliance.phone.recording import Recorder
 from appliance.stack import install

@@ -18,7 +18,8 @@ WRITER = """
 import asyncio, itertools, sys
 from appliance.config.load import load
 from appliance.interpreter.events import StageDelays, UtteranceInterpreted
-from appliance.store.calls import CallStore, Durability
+from appliance.store.calls import CallStore
+from appliance.store.durability import Durability
 
 def utterance(call, number):
     return UtteranceInterpreted(

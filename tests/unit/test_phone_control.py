@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from appliance.phone import netstring
-from appliance.phone.baresip import CallClosed, CallEstablished, IncomingCall, Registered, RegistrationFailed, decode_event
+from appliance.phone.phone_events import CallClosed, CallEstablished, IncomingCall, Registered, RegistrationFailed, decode_event
 
 
 def stream(data: bytes) -> asyncio.StreamReader:

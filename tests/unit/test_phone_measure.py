@@ -9,9 +9,9 @@ import pytest
 
 from appliance.interpreter.events import LaneName, LanguageDecided, Party, StageDelays, UtteranceInterpreted
 from appliance.phone import measure
-from appliance.phone.baresip import PhoneAccount
 from appliance.phone.call_events import Received
 from appliance.phone.conversation import CallPlan, CallRecord, Spoken, Turn
+from appliance.phone.phone_config import PhoneAccount
 from appliance.phone.recording import Track
 from appliance.phone.timeline import timeline
 

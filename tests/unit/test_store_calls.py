@@ -15,8 +15,9 @@ from store_events import START, one_call, utterance
 
 from appliance.interpreter.events import CallEnded, CallStateChanged
 from appliance.store import calls as calls_module
-from appliance.store.calls import CallStore, Durability
+from appliance.store.calls import CallStore
 from appliance.store.database import database_url, migrate, open_engine
+from appliance.store.durability import Durability
 from appliance.store.errors import StoreError
 from appliance.store.records import ORDER, is_kept
 from appliance.store.spool import waiting_lines
@@ -263,6 +264,18 @@ async def test_two_workers_start_and_write_at_the_same_time(place: Place) -> Non
     results = await asyncio.gather(work(1), work(2), work(3))
     assert {result for worker in results for result in worker} == {Durability.DATABASE}
     assert place.rows("SELECT count(*) FROM utterances") == [(60,)]
+
+
+async def test_a_database_that_is_locked_at_the_start_is_used_once_it_is_free(place: Place) -> None:
+    (place.folder / "state").mkdir()
+    place.file.touch()
+    with place.locked():
+        async with place.store() as store:
+            assert await store.record(utterance("c", 1)) is Durability.SPOOL
+    async with place.store() as store:
+        await until(lambda: store.waiting == 0)
+    assert place.rows("SELECT utterance FROM utterances") == [(1,)]
+    assert place.rows("PRAGMA journal_mode") == [("wal",)]
 
 
 async def test_a_database_of_a_newer_version_is_not_touched_and_nothing_is_lost(place: Place) -> None:
