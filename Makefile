@@ -21,10 +21,10 @@ check: ## style, types, layers
 	cd $(HERE) && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
 
 bench: setup ## figures of this machine as tables and build/bench/*.json, about 15 minutes
-	cd $(HERE) && exec .venv/bin/appliance bench
+	@cd $(HERE) && exec .venv/bin/appliance bench
 
 bench-quick: setup ## the same with fewer and shorter measurements, at most 6 minutes
-	cd $(HERE) && exec .venv/bin/appliance bench --quick
+	@cd $(HERE) && exec .venv/bin/appliance bench --quick
 
 setup: ## everything the other targets need, and nothing else
 	@$(HERE)/scripts/environment.sh run

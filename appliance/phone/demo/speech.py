@@ -20,7 +20,7 @@ from appliance.training.speech import VOICES, Manner
 SENTENCE_PAUSE_S = 0.3
 LEVEL_DBFS = -20.0
 """RMS of the whole utterance, a usual speech level on a telephone line."""
-WORDS_PER_MINUTE = 190
+WORDS_PER_MINUTE = 200
 
 
 def turns(code: str, lines: list[Line], folder: Path) -> list[Turn]:
