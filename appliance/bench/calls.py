@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import secrets
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -151,11 +152,13 @@ def total_row(reports: Sequence[CallReport]) -> Row:
 def _row(name: str, reports: Sequence[CallReport]) -> Row:
     rows = [row for report in reports for row in report.utterances]
     delays = spread_ms([row.delay_s.total for row in rows if row.delay_s.total is not None])
+    lost = Counter(how for row in rows if (how := how_lost(row)))
     greetings = [report.first_audio_s for report in reports if report.first_audio_s is not None]
     return {
         "call": name,
         "utterances": len(rows),
-        "lost": sum(is_lost(row) for row in rows),
+        "lost": sum(lost.values()),
+        "lost how": ", ".join(f"{count} {how}" for how, count in sorted(lost.items())) or None,
         "delay p50 s": round(delays.p50 / 1000, 3) if delays else None,
         "delay p95 s": round(delays.p95 / 1000, 3) if delays else None,
         "delay max s": round(delays.worst / 1000, 3) if delays else None,
@@ -164,6 +167,8 @@ def _row(name: str, reports: Sequence[CallReport]) -> Row:
     }
 
 
-def is_lost(row: Utterance) -> bool:
-    """Whether the other party heard nothing of it."""
-    return row.outcome != "interpreted" or row.delay_s.total is None
+def how_lost(row: Utterance) -> str:
+    """Why the other party did not hear it, as the report's outcome; empty when it did."""
+    if row.outcome == "interpreted":
+        return "not heard" if row.delay_s.total is None else ""
+    return row.outcome

@@ -6,11 +6,9 @@ Asterisk is the load generator (`load`), the model servers answer after fixed ti
 from __future__ import annotations
 
 import asyncio
-import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
 from pathlib import Path
 
 import httpx
@@ -20,22 +18,21 @@ import uvloop
 
 from appliance.bench import clips, fixed_engines, wire
 from appliance.bench.errors import BenchError
-from appliance.bench.figures import beyond_s, spread_ms
 from appliance.bench.line import FRAME_S, Clip, missing
 from appliance.bench.load import Load, Spoken
 from appliance.bench.processes import Measured, answers, python, running, this_process_on, two_cores
-from appliance.bench.results import Result, Row
+from appliance.bench.results import Result
+from appliance.bench.window import Records, Window, counter, row
 from appliance.bench.workplace import workplace
 from appliance.config.load import LoadedConfig, load
 from appliance.config.schema import Listen
 from appliance.engines.base import Samples
 from appliance.interpreter.events import Party
-from appliance.speech.listen import PAUSE_WINDOWS
-from appliance.speech.vad import RATE, WINDOW_S, VoiceActivity
+from appliance.speech.vad import RATE, VoiceActivity
 from appliance.stack import install
 from appliance.stack.defaults import free_offset, write_config
 from appliance.stack.preflight import check_ports, listeners
-from appliance.store.transcripts import Transcripts, UtteranceText
+from appliance.store.transcripts import Transcripts
 
 STEPS, QUICK_STEPS = (10, 25, 50, 100, 200), (10, 25)
 WINDOW_S_FULL, WINDOW_S_QUICK = 20.0, 10.0
@@ -43,46 +40,12 @@ AFTER_S = 2.0
 """After each window: what was said at its end is heard."""
 START_TALKING_S = 40.0
 SETTLE_S = 2.0
-LATE_SHARE = 0.01
-"""Of ticks or frames; with more of them late no further calls are added."""
 END_S = 15.0
 NOISE_RMS = 12
 """Of the line, of 32768: silence on a telephone is not digital silence, and the gateway saves work where it is."""
 NOISE_FRAMES = 97
-MATCH_S = 1.0
-"""Between the first frame as the gateway tells of it and as it was received."""
 
 Note = Callable[[str], None]
-Records = dict[tuple[str, str], list[UtteranceText]]
-"""Utterances the gateway recorded, by call and lane."""
-
-
-@dataclass(frozen=True, slots=True)
-class Window:
-    """What was seen while a number of calls was held; times are monotonic seconds."""
-
-    calls: int
-    legs: int
-    began_s: float
-    ended_s: float
-    gateway_cpu: float
-    load_cpu: float
-    """Shares of a core."""
-    late_ticks: int
-    frames_late: int
-    frames_lost: int
-    load_late: int
-    memory_mb_per_call: float
-
-    @property
-    def frames(self) -> int:
-        """That should have come."""
-        return round(self.legs * (self.ended_s - self.began_s) / FRAME_S)
-
-    @property
-    def late(self) -> bool:
-        ticks = (self.ended_s - self.began_s) / FRAME_S
-        return self.late_ticks > LATE_SHARE * ticks or self.frames_late + self.frames_lost > LATE_SHARE * self.frames
 
 
 def measure(
@@ -120,46 +83,6 @@ def measure(
     offset_s = time.time() - time.monotonic()
     rows = [row(window, spoken, records, offset_s) for window in windows]
     return Result("gateway", "one gateway worker on one core", rows, notes)
-
-
-def row(window: Window, spoken: Iterable[Spoken], records: Records, wall_offset_s: float) -> Row:
-    """
-    Args:
-        spoken: everything that was said, in whatever window.
-        wall_offset_s: what the time of day is ahead of the monotonic clock.
-    """
-    said = [utterance for utterance in spoken if window.began_s <= utterance.ended_s < window.ended_s]
-    delays = [delay for utterance in said if (delay := _beyond(utterance, records, wall_offset_s)) is not None]
-    spread = spread_ms(delays)
-    return {
-        "calls": window.calls,
-        "legs": window.legs,
-        "gateway CPU %": round(100 * window.gateway_cpu, 1),
-        "late ticks": window.late_ticks,
-        "frames late": window.frames_late,
-        "frames lost": window.frames_lost,
-        "delay p50 ms": spread.p50 if spread else None,
-        "delay p95 ms": spread.p95 if spread else None,
-        "delay p99 ms": spread.p99 if spread else None,
-        "utterances": len(said),
-        "not heard": sum(utterance.heard_s is None for utterance in said),
-        "memory per call MB": round(window.memory_mb_per_call, 2),
-        "load CPU %": round(100 * window.load_cpu, 1),
-        "load late": window.load_late,
-    }
-
-
-def _beyond(utterance: Spoken, records: Records, wall_offset_s: float) -> float | None:
-    """Delay beyond endpoint wait and engines; None where nothing was heard, or nobody knows what the endpoint wait was."""
-    if utterance.heard_s is None:
-        return None
-    heard_at = utterance.heard_s + wall_offset_s
-    known = [item for item in records.get((utterance.call_id, utterance.lane), ()) if item.outcome == "interpreted"]
-    nearest = min(known, key=lambda item: abs(item.recorded_at.timestamp() - heard_at), default=None)
-    if nearest is None or abs(nearest.recorded_at.timestamp() - heard_at) > MATCH_S:
-        return None
-    wait_s = nearest.delays.get("endpoint_wait", 0.0)
-    return beyond_s(utterance.heard_s - utterance.ended_s, wait_s, PAUSE_WINDOWS * WINDOW_S, fixed_engines.ENGINES_S)
 
 
 async def _hold(
@@ -245,12 +168,6 @@ async def _counters(http: httpx.AsyncClient) -> tuple[int, int]:
     """Late ticks, and frames that the gateway gave up, since its start."""
     text = (await http.get("/metrics")).text
     return counter(text, "setu_late_ticks_total"), counter(text, "setu_media_dropped_frames_total")
-
-
-def counter(exposition: str, name: str) -> int:
-    """Sum of a counter over its labels, in what `/metrics` answers."""
-    values = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", exposition, re.MULTILINE)
-    return round(sum(map(float, values)))
 
 
 async def _records(loaded: LoadedConfig) -> Records:

@@ -35,6 +35,8 @@ def _describe(info: inspect.Type) -> str:
             return f"a list, each element {_describe(item)}"
         case inspect.DictType(value_type=value):
             return f"a table, each value {_describe(value)}"
+        case inspect.UnionType(types=(item, inspect.NoneType())) | inspect.UnionType(types=(inspect.NoneType(), item)):
+            return _describe(item)  # a key without a value of its own; TOML has no null
         case _:
             raise TypeError(f"the schema uses a type that has no description yet: {info!r}")
 

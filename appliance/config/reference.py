@@ -58,6 +58,8 @@ def _default(field: msgspec.structs.FieldInfo) -> str:
         return f"`{str(value).lower()}`"
     if isinstance(value, str):
         return f'`"{value}"`'
+    if value is None:
+        return "unset"
     return "none" if value in ([], {}) else f"`{value}`"
 
 

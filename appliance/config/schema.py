@@ -136,14 +136,15 @@ class Listen(_Section, frozen=True):
 
 class Recognise(_Section, frozen=True):
     partial_every_s: Seconds = 0.4
-    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.35
-    """Below it the speaker is asked to say it again."""
+    min_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Below it the speaker is asked to say it again. Unset: the threshold in the recogniser's own `refusal.json`, else 0.35."""
     timeout_s: Seconds = 4.0
 
 
 class Translate(_Section, frozen=True):
     timeout_s: Seconds = 3.0
-    min_confidence: Annotated[float, Meta(ge=0, le=1)] = 0.3
+    min_confidence: Annotated[float, Meta(ge=0, le=1)] | None = None
+    """Of the translation alone, likewise. Unset: none where the recogniser's `refusal.json` weighs the translation too, else 0.3."""
     policy: Literal["interpret", "direct"] = "interpret"
     """`direct`: a caller who speaks Hindi is bridged to the agent without interpretation."""
 

@@ -66,7 +66,7 @@ class Support:
 
 
 def forward(frames: npt.NDArray[np.float64], texts: Sequence[Sequence[int]]) -> list[float]:
-    """For each text, the logarithm of the sum, over all ways to spread its labels and blanks over the frames, of the product of their values.
+    """Log-likelihood of each text: the sum, over all ways to spread its labels and blanks over the frames, of the product of their values.
 
     Graves et al. 2006, section 4.1, on values (frames, classes) that need not add up to 1; -inf when the labels do not fit.
     All texts go through the frames together.

@@ -46,7 +46,7 @@ class WhisperDecoder:
         """Features (batch, mels, frames), one row for each job. Raises: EngineFailed.
 
         A finished utterance is decoded into `beam_size` hypotheses; where there is a second reading, it and the decoder choose
-        together (joint CTC/attention rescoring, Watanabe et al. 2017, equation 20, both readings weighing the same).
+        together (rescoring of hybrid CTC/attention recognition, Watanabe et al. 2017, both log-probabilities weighing the same).
         """
         scores: list[dict[str, float]] = [{} for _ in jobs]
         beam = 1 if all(job.partial for job in jobs) else self._beam_size
@@ -56,15 +56,12 @@ class WhisperDecoder:
                 found = self._model.detect_language(states)
                 scores = [{} if job.language else self._among(item, job) for job, item in zip(jobs, found, strict=True)]
             languages = [job.language or max(item, key=item.__getitem__) for job, item in zip(jobs, scores, strict=True)]
-            results = self._model.generate(
-                states,
-                [[self._start, self._languages[code], *self._task] for code in languages],
-                beam_size=beam,
-                num_hypotheses=beam if self._opinion else 1,
-                max_length=min(MAX_TOKENS, SPARE_TOKENS + TOKENS_PER_S * features.shape[2] // FRAMES_PER_S),
-                return_scores=True,
-                return_no_speech_prob=True,
-            )
+            prompts = [[self._start, self._languages[code], *self._task] for code in languages]
+            results = self._generate(states, prompts, features.shape[2], 1)
+            if beam > 1:
+                # A beam ranks an empty text last, whatever its probability: only the greedy decode can decline to answer.
+                wider = self._generate(states, prompts, features.shape[2], beam)
+                results = [other if first.sequences_ids[0] else first for first, other in zip(results, wider, strict=True)]
         except RuntimeError as error:
             raise EngineFailed(f"recognition of {len(jobs)} utterances: {error}") from error
         heard = np.asarray(states).astype(np.float32, copy=False) if self._opinion else [None] * len(jobs)
@@ -73,13 +70,25 @@ class WhisperDecoder:
             for result, language, shares, row, job in zip(results, languages, scores, heard, jobs, strict=True)
         ]
 
+    def _generate(self, states: Any, prompts: list[list[int]], frames: int, beam: int) -> list[Any]:
+        found: list[Any] = self._model.generate(
+            states,
+            prompts,
+            beam_size=beam,
+            num_hypotheses=beam if self._opinion else 1,
+            max_length=min(MAX_TOKENS, SPARE_TOKENS + TOKENS_PER_S * frames // FRAMES_PER_S),
+            return_scores=True,
+            return_no_speech_prob=True,
+        )
+        return found
+
     def _recognition(self, result: Any, language: str, scores: dict[str, float], states: Floats | None) -> Recognition:
         texts = [self._text(ids) for ids in result.sequences_ids]
         best, agreement = 0, None
         if self._opinion is not None and states is not None:
             supports = self._opinion.supports(states, texts)
             sums = [
-                score * len(ids) + support.log_likelihood
+                score * len(ids) + support.log_likelihood if ids else -np.inf
                 for score, ids, support in zip(result.scores, result.sequences_ids, supports, strict=True)
             ]
             best = int(np.argmax(sums))

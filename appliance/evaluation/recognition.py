@@ -10,7 +10,8 @@ from appliance.evaluation import audio
 from appliance.evaluation.manifest import SpokenRow
 from appliance.evaluation.results import Outcome
 from appliance.evaluation.translation import Translated, Translator
-from appliance.interpreter.confidence import Evidence, is_silence, recognised, refusal, translated
+from appliance.interpreter.belief import Belief
+from appliance.interpreter.confidence import Evidence, is_silence
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.identify import CODES, Identifier, Observation
 from appliance.interpreter.models_protocol import Models
@@ -25,6 +26,7 @@ TIMEOUT_S = 60.0
 class Listening:
     models: Models
     config: Config
+    belief: Belief
     hinglish: Hinglish
     line: audio.Line
     held: bool
@@ -44,7 +46,7 @@ class Listening:
         text = self.hinglish.canonical(transcript.text) if row.language == HINGLISH.code else transcript.text.strip()
         found = None if self.held else await self._language(transcript, text, len(heard) / audio.RATE)
         latency_s = time.monotonic() - began
-        evidence = Evidence(text, transcript.avg_logprob, transcript.no_speech_prob)
+        evidence = Evidence(text, transcript.avg_logprob, transcript.no_speech_prob, support=transcript.agreement)
         translation = Translated()
         if self.translate and row.target_language and not is_silence(evidence):
             began = time.monotonic()
@@ -86,5 +88,4 @@ class Listening:
     def _reason(self, evidence: Evidence, translation: Translated) -> str:
         if is_silence(evidence):
             return "silence"
-        translator = translated(translation.score) if translation.score is not None else None
-        return translation.flaw or refusal(self.config, recognised(evidence), translator)
+        return self.belief.refusal(evidence, translation.score, translation.flaw)

@@ -1,13 +1,13 @@
 """When to ask a speaker to say it again: what the engines say of an utterance, weighed into one score, and where to cut. Pure.
 
 The score is the probability that an utterance is one the models understand, by a logistic regression on a few features of
-development data, both sorts of utterance counting the same in all. An utterance without a word needs no score: it is refused.
+development data, both sorts of utterance counting the same in all. Silence, and a translation that the guards reject, need no
+score: they are refused, as in a call (`appliance.interpreter.belief`).
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 
 import msgspec
 import numpy as np
@@ -15,6 +15,8 @@ import numpy.typing as npt
 
 from appliance.evaluation.errors import EvaluationError
 from appliance.evaluation.results import Outcome
+from appliance.interpreter.calibration import RANGES, Calibration, Point, features
+from appliance.interpreter.confidence import Evidence, is_silence
 
 IN_DOMAIN_REFUSED = 0.06
 """Most of the understandable utterances that may be refused."""
@@ -27,59 +29,10 @@ CURVE = (0.0, 0.01, 0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.10, 0.15, 0.20)
 Floats = npt.NDArray[np.float64]
 
 
-def _clipped(value: float, low: float, high: float) -> float:
-    return min(high, max(low, value))
-
-
-def _log(value: float) -> float:
-    return _clipped(math.log(max(value, 1e-9)), -4.0, 0.0)
-
-
-def _odds(value: float) -> float:
-    bounded = _clipped(value, 1e-4, 1 - 1e-4)
-    return math.log(bounded / (1 - bounded))
-
-
-FEATURES: dict[str, Callable[[Outcome], float | None]] = {
-    "avg_logprob": lambda item: None if item.avg_logprob is None else _clipped(item.avg_logprob, -4.0, 0.0),
-    "no_speech_log_odds": lambda item: None if item.no_speech_prob is None else _odds(item.no_speech_prob),
-    "log_agreement": lambda item: None if item.agreement is None else _log(item.agreement),
-    "translation_score": lambda item: None if item.translation_score is None else _clipped(item.translation_score, -4.0, 0.0),
-    "translation_flaw": lambda item: None if item.translation_score is None else float(bool(item.translation_flaw)),
-}
-"""What is weighed, by name. Logarithms are natural and kept within -4..0, probabilities within 0.0001..0.9999."""
-
-
-class Point(msgspec.Struct, frozen=True):
-    threshold: float
-    in_domain: float
-    """Share refused of what should be understood."""
-    out_of_domain: float
-    """Share refused of the rest."""
-
-
-class Calibration(msgspec.Struct, frozen=True, kw_only=True):
-    """`refusal.json`: score = 1 / (1 + exp(-(bias + sum of weight x feature))); below `threshold` it is refused."""
-
-    weights: dict[str, float]
-    """By name of the feature."""
-    bias: float
-    threshold: float
-    in_domain: int
-    """Utterances it was made from."""
-    out_of_domain: int
-    curve: list[Point]
-
-    def score(self, features: Mapping[str, float]) -> float:
-        """0 to 1. Raises: KeyError for a missing feature."""
-        total = self.bias + sum(weight * features[name] for name, weight in self.weights.items())
-        return 1 / (1 + math.exp(-_clipped(total, -60.0, 60.0)))
-
-
 def usable(outcomes: Sequence[Outcome]) -> tuple[str, ...]:
-    """Names of the features that every utterance with a word has."""
-    worded = [item for item in outcomes if _has_words(item)]
-    return tuple(name for name, value in FEATURES.items() if worded and all(value(item) is not None for item in worded))
+    """Names of the features that every utterance has, those left out that are refused without a score."""
+    scored = [_features(item) for item in outcomes if _needs_score(item)]
+    return tuple(name for name in RANGES if scored and all(name in values for values in scored))
 
 
 def calibrate(outcomes: Sequence[Outcome], names: Sequence[str] = ()) -> Calibration:
@@ -99,13 +52,17 @@ def calibrate(outcomes: Sequence[Outcome], names: Sequence[str] = ()) -> Calibra
     sorts = [sum(item.in_domain == sort for item in outcomes) for sort in (True, False)]
     if min(sorts) < 2:
         raise EvaluationError(f"refusal: {sorts[0]} in-domain and {sorts[1]} out-of-domain utterances; at least two of each are needed")
-    worded = [item for item in outcomes if _has_words(item)]
-    rows = np.array([[_feature(item, name) for name in chosen] for item in worded])
-    weights, bias = _fit(rows, np.array([item.in_domain for item in worded], np.float64))
+    scored = [item for item in outcomes if _needs_score(item)]
+    rows = np.array([[_features(item)[name] for name in chosen] for item in scored])
+    wanted = np.array([item.in_domain for item in scored], np.float64)
+    if not wanted.any():
+        raise EvaluationError("refusal: no in-domain utterance was understood, so there is nothing to weigh")
+    weights, bias = _fit(rows, wanted)
     made = Calibration(
         weights=dict(zip(chosen, weights.tolist(), strict=True)),
         bias=bias,
         threshold=0.0,
+        typical=dict(zip(chosen, np.median(rows[wanted > 0], axis=0).tolist(), strict=True)),
         in_domain=sorts[0],
         out_of_domain=sorts[1],
         curve=[],
@@ -116,9 +73,12 @@ def calibrate(outcomes: Sequence[Outcome], names: Sequence[str] = ()) -> Calibra
 
 
 def scores(calibration: Calibration, outcomes: Sequence[Outcome], *, in_domain: bool) -> list[float]:
-    """Of one sort of utterance, 0 for one without a word."""
-    chosen = [item for item in outcomes if item.in_domain == in_domain]
-    return [calibration.score({name: _feature(item, name) for name in calibration.weights}) if _has_words(item) else 0.0 for item in chosen]
+    """Of one sort of utterance, 0 for those that need none.
+
+    Raises:
+        EvaluationError: an utterance does not have what is weighed.
+    """
+    return [_score(calibration, item) for item in outcomes if item.in_domain == in_domain]
 
 
 def curve(calibration: Calibration, outcomes: Sequence[Outcome]) -> list[Point]:
@@ -133,7 +93,7 @@ def point(known: Sequence[float], unknown: Sequence[float], threshold: float) ->
 
 
 def _below(values: Sequence[float], threshold: float) -> float:
-    return sum(value < threshold for value in values) / len(values) if values else 0.0
+    return sum(value < threshold or value == 0.0 for value in values) / len(values) if values else 0.0
 
 
 def _threshold(known: Sequence[float], share: float) -> float:
@@ -142,21 +102,31 @@ def _threshold(known: Sequence[float], share: float) -> float:
     return ordered[min(len(ordered) - 1, int(share * len(ordered) + 1e-9))]
 
 
-def _feature(item: Outcome, name: str) -> float:
-    value = FEATURES[name](item)
-    if value is None:
-        raise EvaluationError(f"refusal: line {item.line} has no {name}: evaluate it as the calibration's data was")
-    return value
+def _score(calibration: Calibration, item: Outcome) -> float:
+    if not _needs_score(item):
+        return 0.0
+    values = _features(item)
+    missing = calibration.missing(values)
+    if missing:
+        raise EvaluationError(f"refusal: line {item.line} has no {', '.join(missing)}: evaluate it as the calibration's data was")
+    return calibration.score(values)
 
 
-def _has_words(item: Outcome) -> bool:
-    return any(character.isalnum() for character in item.hypothesis)
+def _features(item: Outcome) -> dict[str, float]:
+    return features(
+        avg_logprob=item.avg_logprob,
+        no_speech_prob=item.no_speech_prob,
+        support=item.agreement,
+        translation_score=item.translation_score,
+    )
+
+
+def _needs_score(item: Outcome) -> bool:
+    return not item.translation_flaw and not is_silence(Evidence(item.hypothesis, item.avg_logprob or 0.0, item.no_speech_prob or 0.0))
 
 
 def _fit(rows: Floats, wanted: Floats) -> tuple[Floats, float]:
     """Weights (features) and bias of a ridge logistic regression by Newton's method; rows (utterances, features), wanted 0 or 1."""
-    if not len(rows):
-        raise EvaluationError("refusal: nothing was recognised in any utterance, so there is nothing to weigh")
     mean, spread = rows.mean(axis=0), rows.std(axis=0)
     spread = np.where(spread > 1e-9, spread, 1.0)
     design = np.column_stack([(rows - mean) / spread, np.ones(len(rows))])

@@ -16,6 +16,8 @@ from appliance.evaluation.results import EngineUsed, EvaluationReport, Outcome
 from appliance.evaluation.scores import confusion, require_packages, summarise
 from appliance.evaluation.servers import serving
 from appliance.evaluation.translation import Translator, outcome
+from appliance.interpreter.belief import Belief
+from appliance.interpreter.calibration import of_recogniser
 from appliance.interpreter.hinglish import Hinglish, read_lexicon
 from appliance.modelserver.client import Kind
 from appliance.modelserver.errors import ModelServerError
@@ -35,13 +37,15 @@ async def speech(
 
     Raises:
         EvaluationError: the manifest, a file of it or a model server; with the line of the manifest.
+        CalibrationError: the recogniser's `refusal.json` cannot be used.
     """
     require_packages()
     rows = manifest.read_speech(path)
     kinds: tuple[Kind, ...] = ("stt", "mt") if translate else ("stt",)
+    belief = Belief(loaded.config, of_recogniser(loaded))
     started = _now()
     async with serving(loaded, kinds) as models:
-        listening = Listening(models.client, loaded.config, _hinglish(loaded), line, held, translate)
+        listening = Listening(models.client, loaded.config, belief, _hinglish(loaded), line, held, translate)
         found = await _each(path, rows, listening.outcome, progress)
         return _report(kind, path, started, found, models.engines, line=str(line), held=held, translated=translate)
 
@@ -50,10 +54,11 @@ async def text(loaded: LoadedConfig, path: Path, *, progress: Progress) -> Evalu
     """Evaluate translation on a text manifest. Raises: as `speech`."""
     require_packages()
     rows = manifest.read_text(path)
+    belief = Belief(loaded.config, of_recogniser(loaded))
     started = _now()
     async with serving(loaded, ("mt",)) as models:
         translator = Translator(models.client, _hinglish(loaded))
-        found = await _each(path, rows, lambda row: outcome(row, translator, loaded.config), progress)
+        found = await _each(path, rows, lambda row: outcome(row, translator, belief), progress)
         return _report("mt", path, started, found, models.engines)
 
 

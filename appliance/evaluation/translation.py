@@ -5,10 +5,10 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 
-from appliance.config.schema import Config
 from appliance.evaluation.manifest import TextRow
 from appliance.evaluation.results import Outcome
-from appliance.interpreter.confidence import refusal, translated
+from appliance.interpreter.belief import Belief
+from appliance.interpreter.confidence import Evidence
 from appliance.interpreter.guards import flaw
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.models_protocol import Models
@@ -51,12 +51,13 @@ class Translator:
         return Translated(" ".join(filter(None, pieces)), min(scores, default=None), found, compute_s)
 
 
-async def outcome(row: TextRow, translator: Translator, config: Config) -> Outcome:
+async def outcome(row: TextRow, translator: Translator, belief: Belief) -> Outcome:
     """Raises: ModelServerError."""
     began = time.monotonic()
     answer = await translator.translate(row.source, row.source_language, row.target_language)
     latency_s = time.monotonic() - began
-    reason = answer.flaw or refusal(config, 1.0, None if answer.score is None else translated(answer.score))
+    heard = Evidence(row.source, avg_logprob=0.0, no_speech_prob=0.0, support=1.0)  # perfectly: only the translation is judged
+    reason = belief.refusal(heard, answer.score, answer.flaw)
     return Outcome(
         line=row.line,
         group=f"{row.source_language}-{row.target_language}",

@@ -1,6 +1,6 @@
 """`python -m appliance.gateway --worker N --config FILE`: serve one gateway worker.
 
-Ends with 0 after SIGTERM or SIGINT, 2 when it must not start (configuration, port), 1 when it broke.
+Ends with 0 after SIGTERM or SIGINT, 2 when it must not start (configuration, port, the recogniser's `refusal.json`), 1 when it broke.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ from appliance.gateway.access import Credentials
 from appliance.gateway.app import create_app
 from appliance.gateway.assembly import open_worker
 from appliance.gateway.server import WorkerServer, listen
+from appliance.interpreter.belief import Belief
+from appliance.interpreter.calibration import of_recogniser
 from appliance.telemetry import logs
 
 log = logging.getLogger("appliance.gateway")
@@ -32,14 +34,17 @@ def main(arguments: list[str] | None = None) -> int:
         gateway = loaded.config.gateway
         logs.configure(loaded.config.telemetry.log_level, process)
         credentials = Credentials(gateway.ari_user, loaded.secret(gateway.ari_password))
+        belief = Belief(loaded.config, of_recogniser(loaded))
         listener = listen(gateway.host, gateway.port + options.worker - 1)
     except ApplianceError as error:
         sys.stderr.write(f"{process} does not start: {error}\n")
         return 2
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server = WorkerServer(create_app(lambda: open_worker(loaded, options.worker), credentials))
+    server = WorkerServer(create_app(lambda: open_worker(loaded, options.worker, belief), credentials))
     with listener:
         log.info("listening", extra={"host": gateway.host, "port": gateway.port + options.worker - 1})
+        if belief.calibration is None:
+            log.info("the recogniser has no calibration: refusals are decided by its own probabilities")
         server.run(sockets=[listener])
     log.info("stopped")
     return 0 if server.started else 1

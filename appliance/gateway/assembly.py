@@ -14,6 +14,7 @@ from appliance.config.schema import Config
 from appliance.gateway.interpretation import CallContext
 from appliance.gateway.journal import Journal
 from appliance.gateway.worker import Worker
+from appliance.interpreter.belief import Belief
 from appliance.interpreter.call import CallInterpreter
 from appliance.interpreter.clock import MediaClock
 from appliance.interpreter.hinglish import Hinglish, read_lexicon
@@ -35,7 +36,9 @@ class PromptsMissing(RuntimeError):
 class Interpreters:
     """Makes the interpreter of each call; takes calls only once the prompts are there."""
 
-    def __init__(self, config: Config, models: ModelClient, clock: MediaClock, journal: Journal, hinglish: Hinglish) -> None:
+    def __init__(
+        self, config: Config, models: ModelClient, clock: MediaClock, journal: Journal, hinglish: Hinglish, belief: Belief
+    ) -> None:
         self.prompts: Prompts | None = None
         self._config = config
         self._quiet = msgspec.structs.replace(config, play=msgspec.structs.replace(config.play, original_voice=False))
@@ -43,6 +46,7 @@ class Interpreters:
         self._clock = clock
         self._journal = journal
         self._hinglish = hinglish
+        self._belief = belief
 
     async def speak_prompts(self) -> None:
         """Returns when the prompts are there, however long the speech server takes."""
@@ -65,13 +69,17 @@ class Interpreters:
             await self._journal.recall(call.caller_number),
             self._clock,
             hinglish=self._hinglish,
+            belief=self._belief,
             unavailable=call.unavailable,
         )
 
 
 @asynccontextmanager
-async def open_worker(loaded: LoadedConfig, number: int) -> AsyncIterator[Worker]:
+async def open_worker(loaded: LoadedConfig, number: int, belief: Belief) -> AsyncIterator[Worker]:
     """A worker that takes calls as soon as its prompts have been spoken.
+
+    Args:
+        belief: what its calls refuse.
 
     Raises:
         ApplianceError: the voice activity model, the lexicon, a secret or the database's driver is missing.
@@ -83,7 +91,7 @@ async def open_worker(loaded: LoadedConfig, number: int) -> AsyncIterator[Worker
     models = ModelClient(loaded.run_dir)
     try:
         async with Journal.open(loaded, f"gateway-{number}") as journal:
-            interpreters = Interpreters(config, models, clock, journal, hinglish)
+            interpreters = Interpreters(config, models, clock, journal, hinglish, belief)
             worker = Worker(number, config, journal.publish, interpreters.make)
             worker.accepting = False
             journal.session_of = worker.session

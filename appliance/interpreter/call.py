@@ -8,6 +8,7 @@ from collections.abc import Callable
 from typing import Literal
 
 from appliance.config.schema import Config
+from appliance.interpreter.belief import Belief
 from appliance.interpreter.clock import MediaClock
 from appliance.interpreter.events import Event, KeyPressed, Party
 from appliance.interpreter.hinglish import Hinglish
@@ -43,6 +44,7 @@ class CallInterpreter:
         memory_prior: the caller's language in an earlier call.
         clock: of the worker.
         hinglish: the normaliser of the worker.
+        belief: what to refuse; by the configuration alone when not given.
         unavailable: told why when the call cannot be interpreted any more.
     """
 
@@ -57,6 +59,7 @@ class CallInterpreter:
         clock: MediaClock,
         *,
         hinglish: Hinglish | None = None,
+        belief: Belief | None = None,
         unavailable: Callable[[str], None] = lambda reason: None,
     ) -> None:
         self._config = config
@@ -73,6 +76,7 @@ class CallInterpreter:
         self._scope = CallScope(
             call_id=call_id,
             config=config,
+            belief=belief or Belief(config),
             models=models,
             hinglish=hinglish or Hinglish({}),
             identifier=self._identifier,

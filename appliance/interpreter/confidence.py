@@ -1,11 +1,9 @@
-"""How much a recognised and translated segment is to be believed, 0 to 1, and whether to speak it. Pure."""
+"""How much a recognised and translated segment is to be believed, 0 to 1, by what each engine says of its own work. Pure."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-
-from appliance.config.schema import Config
 
 _SILENT = 0.6
 """Probability of no speech from which on a weak decode is taken for silence."""
@@ -24,6 +22,8 @@ class Evidence:
     no_speech_prob: float
     agreement: float | None = None
     """Of the last partial with the final decode, 0..1; None when there was no partial."""
+    support: float | None = None
+    """Of the text by a second reading of the sound, 0..1; None when the engine has none."""
 
 
 def is_silence(seen: Evidence) -> bool:
@@ -50,12 +50,3 @@ def translated(score: float) -> float:
 def overall(recogniser: float, translator: float) -> float:
     """Of a segment: the geometric mean, so that one bad half cannot hide behind the other."""
     return math.sqrt(recogniser * translator)
-
-
-def refusal(config: Config, recogniser: float, translator: float | None = None) -> str:
-    """Why a segment must not be spoken; empty when it may."""
-    if recogniser < config.recognise.min_confidence:
-        return "unclear-speech"
-    if translator is not None and translator < config.translate.min_confidence:
-        return "unsure-translation"
-    return ""

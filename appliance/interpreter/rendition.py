@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from appliance.interpreter.confidence import overall, refusal, translated
+from appliance.interpreter.confidence import Evidence
 from appliance.interpreter.events import LaneName, StageDelays, UtteranceInterpreted
 from appliance.interpreter.guards import flaw
 from appliance.interpreter.models_protocol import Samples
@@ -58,8 +58,8 @@ class Segment:
     source: str
     target: str
     """Language codes."""
-    confidence: float
-    """Of the recogniser, 0..1."""
+    seen: Evidence
+    """What the recogniser says of the decode it comes from."""
     started_s: float
     timeline: Timeline
 
@@ -141,19 +141,19 @@ class Rendition:
     async def _translate(self) -> tuple[str, float, str]:
         """Text, confidence, and why it must not be spoken."""
         segment, scope = self.segment, self._scope
-        text, translator = segment.text, 1.0
+        text, score = segment.text, 0.0
         if segment.source != segment.target:
             timeout_s = scope.config.translate.timeout_s
             start_s = scope.now()
             answer = await ask(lambda: scope.models.translate(segment.text, segment.source, segment.target, timeout_s))
             end_s = scope.now()
             segment.timeline.spans.append(("translate", start_s, end_s))
-            text, translator = answer.text.strip(), translated(answer.score)
+            text, score = answer.text.strip(), answer.score
             if segment.target == "hinglish":
                 text = scope.hinglish.canonical(text)
                 segment.timeline.spans.append(("render", end_s, scope.now()))
-        reason = flaw(segment.text, text, segment.target) or refusal(scope.config, segment.confidence, translator)
-        return text, overall(segment.confidence, translator), reason
+        wrong = flaw(segment.text, text, segment.target)
+        return text, scope.belief.overall(segment.seen, score, wrong), scope.belief.refusal(segment.seen, score, wrong)
 
     async def _speak(self, text: str, confidence: float) -> None:
         segment, scope = self.segment, self._scope

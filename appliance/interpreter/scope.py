@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from appliance.config.schema import Config
+from appliance.interpreter.belief import Belief
 from appliance.interpreter.events import Event, LanguageDecided, Party
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.identify import Decided, Identifier
@@ -27,6 +28,7 @@ Answer = TypeVar("Answer")
 class CallScope:
     call_id: str
     config: Config
+    belief: Belief
     models: Models
     hinglish: Hinglish
     identifier: Identifier

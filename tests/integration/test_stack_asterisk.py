@@ -16,9 +16,9 @@ import websockets
 from stack_asterisk import RunningAsterisk, running_asterisk
 
 from appliance.phone.baresip import Phone
+from appliance.phone.errors import PhoneError
 from appliance.phone.phone_config import PhoneAccount
 from appliance.phone.phone_events import CallClosed, CallEstablished, IncomingCall
-from appliance.phone.errors import PhoneError
 from appliance.phone.program import find_program, work_folder
 from appliance.stack.readiness import connected_workers
 

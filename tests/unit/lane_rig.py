@@ -14,6 +14,7 @@ import msgspec
 import numpy as np
 
 from appliance.config.schema import Config
+from appliance.interpreter.belief import Belief
 from appliance.interpreter.call import CallInterpreter
 from appliance.interpreter.clock import MediaClock
 from appliance.interpreter.events import Event, Party, UtteranceInterpreted
@@ -119,6 +120,7 @@ class Spoken:
     scores: dict[str, float] = field(default_factory=dict)
     avg_logprob: float = -0.05
     no_speech_prob: float = 0.0
+    support: float | None = None
 
 
 class ScriptedModels:
@@ -165,7 +167,7 @@ class ScriptedModels:
         scores = said.scores or {code: 0.96 if code == said.language else 0.01 for code in CODES}
         heard_in = language or max(scores, key=lambda code: scores[code])
         text = " ".join(words[:count]) if heard_in == said.language else "xyz"
-        return self._transcript(text, heard_in, {} if language else scores, said.avg_logprob, said.no_speech_prob)
+        return self._transcript(text, heard_in, {} if language else scores, said.avg_logprob, said.no_speech_prob, said.support)
 
     async def identify(self, text: str, timeout_s: float) -> LanguageScores:
         self.asked.append(("identify", text))
@@ -191,8 +193,10 @@ class ScriptedModels:
         if self.failures[kind]:
             raise self.failures[kind].pop(0)
 
-    def _transcript(self, text: str, language: str, scores: dict[str, float], logprob: float, no_speech: float) -> Transcript:
-        return Transcript(text, language, scores, logprob, no_speech, 1.0, "scripted", 1, 0.0, 0.0)
+    def _transcript(
+        self, text: str, language: str, scores: dict[str, float], logprob: float, no_speech: float, support: float | None = None
+    ) -> Transcript:
+        return Transcript(text, language, scores, logprob, no_speech, 1.0, "scripted", 1, 0.0, 0.0, support)
 
 
 def prompts() -> Prompts:
@@ -214,7 +218,9 @@ def prompt_level(name: str, code: str) -> int:
 class Rig:
     """The call, the phones and the time."""
 
-    def __init__(self, *, config: Config | None = None, prior: str | None = None, detector: object | None = None) -> None:
+    def __init__(
+        self, *, config: Config | None = None, prior: str | None = None, detector: object | None = None, belief: Belief | None = None
+    ) -> None:
         self.now = 100.0
         self.events: list[Event] = []
         self.lost: list[str] = []
@@ -233,6 +239,7 @@ class Rig:
             prior,
             self.clock,
             hinglish=Hinglish({"प्रिंटर": "printer"}),
+            belief=belief,
             unavailable=self.lost.append,
         )
 

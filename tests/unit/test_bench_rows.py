@@ -4,11 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from appliance.bench import batching, calls, gateway
+from appliance.bench import batching, calls, window
 from appliance.bench.batching import Answers
 from appliance.bench.fixed_engines import ENGINES_S
-from appliance.bench.gateway import Window
 from appliance.bench.load import Spoken
+from appliance.bench.window import Window
 from appliance.config.load import load
 from appliance.phone.report import Audio, CallReport, Delays, Language, Silence, Utterance
 from appliance.stack.defaults import write_config
@@ -63,7 +63,7 @@ def test_a_row_of_the_gateway_counts_its_own_window_and_leaves_out_what_nobody_c
         Spoken("x", "caller_to_agent", 109.0, 112.0),  # recorded only long before
     ]
     records = {("x", "caller_to_agent"): [recorded(101.44), recorded(104.70, endpoint_wait=0.70), recorded(105.0, "refused")]}
-    row = gateway.row(WINDOW, spoken, records, WALL_OFFSET_S)
+    row = window.row(WINDOW, spoken, records, WALL_OFFSET_S)
     assert row["utterances"] == 5
     assert row["not heard"] == 1
     assert (row["delay p50 ms"], row["delay p99 ms"]) == (pytest.approx(10.0, abs=0.1), pytest.approx(30.0, abs=0.1))
@@ -79,9 +79,9 @@ def test_a_few_late_frames_are_no_reason_to_stop_and_many_are() -> None:
 
 def test_a_counter_is_the_sum_over_its_labels() -> None:
     text = '# TYPE x_total counter\nx_total{a="1"} 2.0\nx_total{a="2"} 3.0\nx_total_more 9.0\ny_total 4.0\n'
-    assert gateway.counter(text, "x_total") == 5
-    assert gateway.counter(text, "y_total") == 4
-    assert gateway.counter(text, "z_total") == 0
+    assert window.counter(text, "x_total") == 5
+    assert window.counter(text, "y_total") == 4
+    assert window.counter(text, "z_total") == 0
 
 
 def test_a_row_of_batching_sets_both_servers_side_by_side() -> None:
@@ -137,8 +137,10 @@ def test_the_total_of_calls_has_all_their_utterances_and_the_slowest_greeting() 
     reports = [report(0.2, utterance(0.5), utterance(0.7)), report(0.3, utterance(None), utterance(2.0, "refused"), through=False)]
     row = calls.total_row(reports)
     assert (row["utterances"], row["lost"], row["went through"], row["INVITE to greeting s"]) == (4, 2, False, 0.3)
+    assert row["lost how"] == "1 not heard, 1 refused"
     assert (row["delay p50 s"], row["delay max s"]) == (0.7, 2.0)
     assert calls.total_row([report(None)])["delay p50 s"] is None
+    assert calls.total_row([report(None)])["lost how"] is None
 
 
 def test_agents_are_added_to_a_configuration_once(tmp_path: Path) -> None:

@@ -2,8 +2,7 @@ import math
 
 import pytest
 
-from appliance.config.schema import Config
-from appliance.interpreter.confidence import Evidence, is_silence, overall, recognised, refusal, translated
+from appliance.interpreter.confidence import Evidence, is_silence, overall, recognised, translated
 from appliance.interpreter.guards import flaw
 
 
@@ -27,14 +26,6 @@ def test_one_bad_half_shows() -> None:
     assert overall(1.0, 0.04) == pytest.approx(0.2)
     assert overall(0.9, 0.9) == pytest.approx(0.9)
     assert translated(0.5) == 1.0, "a score above zero is no more than certain"
-
-
-def test_thresholds_come_from_the_configuration() -> None:
-    config = Config()
-    assert refusal(config, 0.9, 0.9) == ""
-    assert refusal(config, config.recognise.min_confidence - 0.01, 0.9) == "unclear-speech"
-    assert refusal(config, 0.9, config.translate.min_confidence - 0.01) == "unsure-translation"
-    assert refusal(config, 0.9) == ""
 
 
 @pytest.mark.parametrize(

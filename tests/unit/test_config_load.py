@@ -73,6 +73,7 @@ def test_unknown_table_and_a_key_without_anything_near(tmp_path: Path) -> None:
     [
         ("[gateway]\nport = 70000", "appliance.toml:2: gateway.port: 70000 is not allowed; allowed: whole number from 1 to 65535"),
         ("[gateway]\nport = '8080'", 'appliance.toml:2: gateway.port: "8080" is not allowed; allowed: whole number from 1 to 65535'),
+        ("[recognise]\nmin_confidence = 2", "appliance.toml:2: recognise.min_confidence: 2 is not allowed; allowed: number from 0 to 1"),
         ("[gateway]\nport = true", "appliance.toml:2: gateway.port: true is not allowed; allowed: whole number from 1 to 65535"),
         (
             "[listen]\nspeech_probability = 1",

@@ -15,6 +15,7 @@ def test_it_has_limits_defaults_and_docstrings() -> None:
     text = reference()
     assert "## `[[telephony.trunks]]`" in text
     assert "| `workers` | whole number from 1 to 64 | `1` |" in text
+    assert "| `min_confidence` | number from 0 to 1 | unset |" in text
     assert "Worker N listens on `port` + N - 1." in text
     assert "| `name` | text in quotes that matches `^[a-z][a-z0-9-]{0,30}$` | *required* |" in text
 

@@ -15,9 +15,13 @@ from appliance.evaluation.errors import EvaluationError
 from appliance.evaluation.manifest import SpokenRow, TextRow
 from appliance.evaluation.recognition import Listening
 from appliance.evaluation.translation import Translator, outcome
+from appliance.interpreter.belief import Belief
+from appliance.interpreter.calibration import Calibration
 from appliance.interpreter.hinglish import Hinglish
 from appliance.modelserver.errors import Rejected
 from appliance.modelserver.messages import LanguageScores, Transcript, Translation
+
+BELIEF = Belief(Config())
 
 
 class Models:
@@ -60,8 +64,8 @@ def wav(tmp_path: Path) -> Path:
     return tmp_path / "a.wav"
 
 
-def listening(models: Models, *, held: bool = True, translate: bool = False) -> Listening:
-    return Listening(models, Config(), Hinglish({"एरर": "error"}), Line(bandlimit=True), held, translate)
+def listening(models: Models, *, held: bool = True, translate: bool = False, belief: Belief = BELIEF) -> Listening:
+    return Listening(models, Config(), belief, Hinglish({"एरर": "error"}), Line(bandlimit=True), held, translate)
 
 
 def row(wav: Path, language: str = "ta", text: str = "எரர் 407.") -> SpokenRow:
@@ -94,16 +98,33 @@ async def test_refusals_have_the_reason_a_call_would_give(wav: Path) -> None:
     lost = await listening(Models(text="407 மற்றும்"), translate=True).outcome(row(wav))
     assert lost.refused is False
     models = Models()
-    flawed = await outcome(TextRow(2, "ta", "सर्वर", "ta", "x"), Translator(models, Hinglish({})), Config())
+    flawed = await outcome(TextRow(2, "ta", "सर्वर", "ta", "x"), Translator(models, Hinglish({})), BELIEF)
     assert flawed.translation == "सर्वर"
+
+
+async def test_a_calibration_decides_where_there_is_one(wav: Path) -> None:
+    made = Calibration(
+        weights={"log_agreement": 2.0, "translation_score": 1.0},
+        bias=1.45,
+        threshold=0.5,
+        typical={"log_agreement": -0.1, "translation_score": -0.05},
+        in_domain=2,
+        out_of_domain=2,
+        curve=[],
+    )
+    belief = Belief(Config(), made)
+    heard = await listening(Models(), belief=belief).outcome(row(wav))
+    assert (heard.refused, heard.agreement) == (False, 0.5), "log 0.5 twice leaves 0.06"
+    translated = await listening(Models(), translate=True, belief=belief).outcome(row(wav))
+    assert (translated.translation_score, translated.refused, translated.reason) == (-0.1, True, "unsupported-speech")
 
 
 async def test_text_rows_are_counted_by_direction() -> None:
     found = await outcome(
-        TextRow(5, "ta", "எரர் 407.", "hinglish", "मेरा error 407."), Translator(Models(), Hinglish({"एरर": "error"})), Config()
+        TextRow(5, "ta", "எரர் 407.", "hinglish", "मेरा error 407."), Translator(Models(), Hinglish({"एरर": "error"})), BELIEF
     )
     assert (found.group, found.translation, found.refused, found.line) == ("ta-hinglish", "मेरा error 407.", False, 5)
-    bad = await outcome(TextRow(5, "hinglish", "error 407.", "ta", "x"), Translator(Models(), Hinglish({})), Config())
+    bad = await outcome(TextRow(5, "hinglish", "error 407.", "ta", "x"), Translator(Models(), Hinglish({})), BELIEF)
     assert (bad.refused, bad.reason) == (True, "translation-script")
 
 
@@ -111,4 +132,4 @@ async def test_an_error_names_the_line_of_the_manifest() -> None:
     rows = [TextRow(7, "ta", "எரர்!", "hinglish", "x")]
     translator = Translator(Models(), Hinglish({}))
     with pytest.raises(EvaluationError, match=r"m\.tsv:7: model server mt: no"):
-        await run._each(Path("m.tsv"), rows, lambda item: outcome(item, translator, Config()), lambda done, total: None)
+        await run._each(Path("m.tsv"), rows, lambda item: outcome(item, translator, BELIEF), lambda done, total: None)

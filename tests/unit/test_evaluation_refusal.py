@@ -1,15 +1,18 @@
 import math
 from pathlib import Path
 
-import msgspec
 import numpy as np
 import pytest
 from click.testing import CliRunner
 
 from appliance.cli.frame import appliance
+from appliance.config.schema import Config
 from appliance.evaluation import refusal, results
 from appliance.evaluation.errors import EvaluationError
 from appliance.evaluation.results import EvaluationReport, Outcome
+from appliance.interpreter import calibration
+from appliance.interpreter.belief import Belief
+from appliance.interpreter.confidence import Evidence
 
 
 def outcome(in_domain: bool, avg_logprob: float, agreement: float | None = 0.5, hypothesis: str = "x", **more: object) -> Outcome:
@@ -91,10 +94,45 @@ def test_what_is_written_says_how_to_score(tmp_path: Path) -> None:
     rows = made_up(50, 8)
     made = refusal.calibrate(rows)
     results.write(made, tmp_path / "refusal.json")
-    read = msgspec.json.decode((tmp_path / "refusal.json").read_bytes())
-    features = {name: refusal.FEATURES[name](rows[0]) for name in read["weights"]}
-    total = read["bias"] + sum(weight * (features[name] or 0.0) for name, weight in read["weights"].items())
+    read = calibration.read(tmp_path)
+    assert read == made
+    features = {"avg_logprob": rows[0].avg_logprob, "no_speech_log_odds": math.log(0.1 / 0.9), "log_agreement": math.log(rows[0].agreement)}
+    total = read.bias + sum(weight * features[name] for name, weight in read.weights.items())
     assert 1 / (1 + math.exp(-total)) == pytest.approx(refusal.scores(made, rows[:1], in_domain=True)[0])
+
+
+def translated_rows(count: int, seed: int) -> list[Outcome]:
+    """With translations; some of them flawed, some utterances silent."""
+    rng = np.random.default_rng(seed)
+    return [
+        outcome(
+            row.in_domain,
+            row.avg_logprob or 0.0,
+            row.agreement,
+            hypothesis="" if number % 17 == 0 else "x",
+            translation_score=-abs(rng.normal(0.2 if row.in_domain else 0.8, 0.3)),
+            translation_flaw="number-lost" if number % 23 == 0 else "",
+        )
+        for number, row in enumerate(made_up(count, seed))
+    ]
+
+
+def test_a_call_refuses_exactly_what_the_curve_counts() -> None:
+    rows = translated_rows(400, 11)
+    made = refusal.calibrate(rows)
+    assert list(made.weights) == list(calibration.RANGES)
+    belief = Belief(Config(), made)
+    refused = {True: 0, False: 0}
+    for row in rows:
+        seen = Evidence(row.hypothesis, row.avg_logprob or 0.0, row.no_speech_prob or 0.0, support=row.agreement)
+        final = belief.refusal(seen, row.translation_score, row.translation_flaw)
+        refused[row.in_domain] += bool(final)
+        assert belief.overall(seen, row.translation_score, row.translation_flaw) == refusal.scores(made, [row], in_domain=row.in_domain)[0]
+        if belief.refusal(seen):
+            assert final, "what is refused before the translation would be refused after it"
+    point = next(point for point in made.curve if point.threshold == made.threshold)
+    assert (refused[True] / 200, refused[False] / 200) == (point.in_domain, point.out_of_domain)
+    assert 0.05 < point.in_domain <= refusal.IN_DOMAIN_REFUSED + 0.06, "flawed ones included"
 
 
 def test_the_command_calibrates_from_several_reports_and_measures_others(tmp_path: Path) -> None:
@@ -107,7 +145,8 @@ def test_the_command_calibrates_from_several_reports_and_measures_others(tmp_pat
     arguments = ["--report", files[0], "--report", files[1], "--check", files[2], "--out", files[3]]
     result = CliRunner().invoke(appliance, ["evaluate", "refusal", *arguments])
     assert result.exit_code == 0, result.output
-    made = msgspec.json.decode(Path(files[3]).read_bytes(), type=refusal.Calibration)
+    made = calibration.read(tmp_path)
+    assert made is not None
     assert made == refusal.calibrate([*parts["in"], *parts["out"]])
     assert f"{made.threshold:.3f} *" in result.output
     assert "of 50 in domain" in result.output

@@ -5,6 +5,8 @@ from lane_rig import Rig, prompt_level
 
 from appliance.config.schema import Config
 from appliance.interpreter import scope as scope_module
+from appliance.interpreter.belief import Belief
+from appliance.interpreter.calibration import Calibration
 from appliance.interpreter.events import LanguageDecided, PartialRecognised, UtteranceInterpreted, UtterancePlayed
 from appliance.modelserver.errors import Overloaded, TimedOut, Unavailable
 
@@ -139,6 +141,58 @@ async def test_unclear_speech_is_asked_for_again_in_the_speakers_language_only(r
     await rig.run(2.5)
     assert rig.utterances[-1].outcome == "refused"
     assert len(rig.caller.heard(prompt_level("please_repeat", "ta"))) == 25, "not again so soon"
+
+
+def calibrated(threshold: float) -> Belief:
+    weights = {"avg_logprob": 1.0, "log_agreement": 2.0, "translation_score": 1.0}
+    typical = {"avg_logprob": -0.1, "log_agreement": -0.1, "translation_score": -0.1}
+    made = Calibration(weights=weights, bias=2.0, threshold=threshold, typical=typical, in_domain=2, out_of_domain=2, curve=[])
+    return Belief(Config(), made)
+
+
+async def test_a_sentence_that_is_recited_and_not_heard_is_refused_before_its_translation() -> None:
+    rig = Rig(belief=calibrated(0.5))
+    rig.script(2000, TAMIL, "ta", TAMIL_HINGLISH, support=0.1)
+    rig.script(2100, TAMIL, "ta", TAMIL_HINGLISH, support=0.8)
+    rig.begin()
+    rig.caller.say(2000, 2.0)
+    await rig.run(4.0)
+    assert [(event.outcome, event.reason) for event in rig.utterances] == [("refused", "unsupported-speech")]
+    assert rig.utterances[0].confidence == pytest.approx(1 / (1 + np.exp(-(2 - 0.05 + 2 * np.log(0.1)))), abs=1e-3)
+    assert rig.models.count("translate") == 0
+    rig.caller.say(2100, 2.0)
+    await rig.run(4.0)
+    assert rig.utterances[1].outcome == "interpreted"
+    assert rig.utterances[1].confidence == pytest.approx(1 / (1 + np.exp(-(2 - 0.05 + 2 * np.log(0.8) - 0.05))), abs=1e-3)
+    await rig.call.stop()
+
+
+async def test_a_doubtful_translation_counts_with_the_recognition() -> None:
+    rig = Rig(belief=calibrated(0.75))
+    rig.script(2000, TAMIL, "ta", TAMIL_HINGLISH, support=0.8)
+    rig.models.score = -1.0
+    rig.begin()
+    rig.caller.say(2000, 2.0)
+    await rig.run(4.0)
+    assert rig.models.count("translate") == 1, "its recognition alone would do"
+    assert [(event.outcome, event.reason) for event in rig.utterances] == [("refused", "unsure-translation")]
+    await rig.call.stop()
+
+
+@pytest.mark.parametrize(("support", "segments"), [(1.0, 2), (0.75, 1)])
+async def test_only_what_is_well_supported_is_interpreted_before_the_end(support: float, segments: int) -> None:
+    rig = Rig(belief=calibrated(0.7))
+    first, second = "हाँ जी मेरा printer खराब है.", "उस पर error 407 दिख रहा है और काम रुका है."
+    rig.script(2500, f"{first} {second}", "hi", seconds=8.0, support=support)
+    rig.models.translations |= {first: "நான் ஒன்று.", second: "error 407 தெரிகிறது."}
+    rig.begin()
+    rig.call._identifier.choose("ta")
+    rig.agent.say(2500, 8.0)
+    await rig.run(7.5)
+    assert rig.models.count("translate", first) == segments - 1
+    await rig.run(5.0)
+    assert [(event.recognised, event.outcome) for event in rig.utterances] == [(first, "interpreted"), (second, "interpreted")]
+    await rig.call.stop()
 
 
 async def test_noise_without_words_is_passed_over_in_silence(rig: Rig) -> None:

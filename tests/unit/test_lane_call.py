@@ -7,7 +7,7 @@ from lane_rig import CODES, Phone, Rig, prompt_level
 
 from appliance.config.schema import Config
 from appliance.interpreter import call as call_module
-from appliance.interpreter import lane as lane_module
+from appliance.interpreter import understanding
 from appliance.interpreter import scope as scope_module
 from appliance.interpreter.events import KeyPressed, LanguageDecided, UtterancePlayed
 from appliance.interpreter.prompts import PromptError
@@ -119,7 +119,7 @@ async def test_nobody_presses_a_key_and_the_default_is_taken(rig: Rig, monkeypat
 
 
 async def test_one_undecided_utterance_and_then_silence_is_not_left_alone(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(lane_module, "_UNDECIDED_S", 0.05)
+    monkeypatch.setattr(understanding, "_UNDECIDED_S", 0.05)
     await hear(rig, 2100, 0.5)
     await asyncio.sleep(0.1)
     await rig.run(0.6)
