@@ -21,7 +21,7 @@ END = 10
 class Tokenizer:
     """Token n is letter n; special tokens lie from `END` on."""
 
-    special = ("<|endoftext|>", "<|startoftranscript|>", "<|transcribe|>", "<|notimestamps|>", "<|ta|>", "<|te|>", "<|kn|>", "<|mr|>", "<|hi|>")
+    special = tuple(f"<|{name}|>" for name in ["endoftext", "startoftranscript", "transcribe", "notimestamps", "ta", "te", "kn", "mr", "hi"])
 
     def token_to_id(self, token: str) -> int | None:
         return END + self.special.index(token) if token in self.special else None
