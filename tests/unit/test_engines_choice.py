@@ -21,10 +21,11 @@ END = 10
 class Tokenizer:
     """Token n is letter n; special tokens lie from `END` on."""
 
-    special = tuple(f"<|{name}|>" for name in ["endoftext", "startoftranscript", "transcribe", "notimestamps", "ta", "te", "kn", "mr", "hi"])
+    names = ("endoftext", "startoftranscript", "transcribe", "notimestamps", "ta", "te", "kn", "mr", "hi")
 
     def token_to_id(self, token: str) -> int | None:
-        return END + self.special.index(token) if token in self.special else None
+        name = token[2:-2]
+        return END + self.names.index(name) if name in self.names else None
 
     def decode(self, ids: list[int]) -> str:
         return "".join(LETTERS[number] for number in ids)
