@@ -30,6 +30,7 @@ _SYNCHRONOUS = 2  # espeak_AUDIO_OUTPUT AUDIO_OUTPUT_SYNCHRONOUS
 _UTF8 = 1  # espeakCHARS_UTF8
 _BY_CHARACTER = 1  # espeak_POSITION_TYPE POS_CHARACTER
 _RATE_PARAMETER = 1  # espeak_PARAMETER espeakRATE, words per minute
+_ORDINARY = {2: 100, 3: 50, 4: 50, 7: 0}  # espeak_PARAMETER volume, pitch, range, word gap, as the library starts with them
 _CHUNK_MS = 200
 
 _Receive = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p)
@@ -63,8 +64,13 @@ class _Library:
 
     def say(self, text: str, voice: str, words_per_minute: int) -> Samples:
         with self._lock:
+            # Whoever else uses the library in this process (the demo's speakers do) leaves callback, voice and manner as theirs.
+            self._c.espeak_SetSynthCallback(self._receive)
+            self._voice = ""
             self._set_voice(voice)
             self._c.espeak_SetParameter(_RATE_PARAMETER, words_per_minute, 0)
+            for parameter, value in _ORDINARY.items():
+                self._c.espeak_SetParameter(parameter, value, 0)
             self._chunks = []
             data = text.encode().replace(b"\0", b" ") + b"\0"
             status = self._c.espeak_Synth(data, ctypes.c_size_t(len(data)), 0, _BY_CHARACTER, 0, _UTF8, None, None)

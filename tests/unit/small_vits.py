@@ -1,104 +1,37 @@
-"""A VITS voice as Coqui exports it to ONNX, with random weights and a few channels: every part of inference, no speech.
+"""A VITS model as Coqui exports it to ONNX, with random weights and a few channels: every part of inference, no speech.
 
 Kim, Kong, Son: Conditional Variational Autoencoder with Adversarial Learning for End-to-End Text-to-Speech, 2021. Inputs,
-output, opset and config.json are those of Coqui's `Vits.export_onnx` and `VitsConfig`. Simpler than in the paper: the flow of
-the stochastic duration predictor is made of shifts, not of splines. Sequences are (batch, channels, time) everywhere.
+output and opset are those of Coqui's `Vits.export_onnx`, the names of the sizes those of its `VitsArgs`. Simpler than in
+the paper: the flow of the stochastic duration predictor is made of shifts, not of splines, and there are two couplings, not
+four. Sequences are (batch, channels, time) everywhere.
 """
 
 from __future__ import annotations
 
-import json
 from math import prod, sqrt
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-RATE_HZ = 22_050
-UPSAMPLING = [8, 8, 2, 2]
-HOP = prod(UPSAMPLING)
-"""Samples for each frame of the decoder."""
 WINDOW = 4
 """Distance in ids up to which attention knows where the other id is."""
 LOG_FRAMES = 1.0
 """Mean logarithm of the frames for an id."""
 
-CHARACTERS: dict[str, Any] = {
-    "characters_class": "TTS.tts.models.vits.VitsCharacters",
-    "vocab_dict": None,
-    "pad": "_",
-    "eos": None,
-    "bos": None,
-    "blank": "<BLNK>",
-    "characters": "अआकगतनपमयरलवसहािीेो्",
-    "punctuations": "!,.? ",
-    "phonemes": None,
-    "is_unique": False,
-    "is_sorted": True,
-}
-
-
-def coqui_config(*, speakers: int = 0, languages: int = 0, **model_args: Any) -> dict[str, Any]:
-    """config.json of a voice that reads characters; `model_args` replaces sizes and the scales of inference."""
-    sizes = {
-        "num_chars": 2 + len(CHARACTERS["punctuations"]) + len(CHARACTERS["characters"]),
-        "hidden_channels": 16,
-        "hidden_channels_ffn_text_encoder": 32,
-        "num_heads_text_encoder": 2,
-        "num_layers_text_encoder": 2,
-        "kernel_size_text_encoder": 3,
-        "kernel_size_flow": 5,
-        "dilation_rate_flow": 1,
-        "num_layers_flow": 2,
-        "resblock_type_decoder": "1",
-        "resblock_kernel_sizes_decoder": [3, 5],
-        "resblock_dilation_sizes_decoder": [[1, 3], [1, 3]],
-        "upsample_rates_decoder": UPSAMPLING,
-        "upsample_initial_channel_decoder": 32,
-        "upsample_kernel_sizes_decoder": [2 * rate for rate in UPSAMPLING],
-        "use_sdp": True,
-        "inference_noise_scale": 0.667,
-        "length_scale": 1,
-        "inference_noise_scale_dp": 1.0,
-        "use_speaker_embedding": speakers > 0,
-        "num_speakers": speakers,
-        "speaker_embedding_channels": 8,
-        "use_language_embedding": languages > 0,
-        "num_languages": languages,
-        "embedded_language_dim": 4,
-    }
-    return {
-        "model": "vits",
-        "audio": {"fft_size": 1024, "sample_rate": RATE_HZ, "win_length": 1024, "hop_length": HOP, "num_mels": 80},
-        "use_phonemes": False,
-        "text_cleaner": "multilingual_cleaners",
-        "enable_eos_bos_chars": False,
-        "add_blank": True,
-        "characters": CHARACTERS,
-        "model_args": sizes | model_args,
-    }
-
-
-def write_small_vits(folder: Path, config: dict[str, Any] | None = None, *, loudness: float = 1.0) -> Path:
-    """model.onnx, config.json and, for several speakers or languages, speaker_ids.json and language_ids.json."""
-    config = config or coqui_config()
-    folder.mkdir(parents=True, exist_ok=True)
-    onnx.save(small_vits(config["model_args"], loudness), folder / "model.onnx")
-    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
-    if count := config["model_args"]["num_speakers"]:
-        (folder / "speaker_ids.json").write_text(json.dumps({f"speaker{number}": number for number in range(count)}))
-    if count := config["model_args"]["num_languages"]:
-        (folder / "language_ids.json").write_text(json.dumps({code: number for number, code in enumerate(["hi", "ta", "te"][:count])}))
-    return folder
-
 
 def small_vits(args: dict[str, Any], loudness: float = 1.0, seed: int = 0) -> onnx.ModelProto:
-    """`loudness` multiplies what goes into the decoder's last tanh. The tensor `durations` holds the frames for each id."""
+    """`args`: the `model_args` of a Coqui config.json. `loudness` multiplies what goes into the decoder's last tanh.
+
+    The tensor `durations` (batch, 1, ids) holds the frames for each id.
+    """
     graph = Graph(seed)
-    inputs = [("input", TensorProto.INT64, ["batch_size", "phonemes"]), ("input_lengths", TensorProto.INT64, ["batch_size"])]
-    inputs.append(("scales", TensorProto.FLOAT, [3]))
+    inputs: list[tuple[str, int, list[str | int]]] = [
+        ("input", TensorProto.INT64, ["batch_size", "phonemes"]),
+        ("input_lengths", TensorProto.INT64, ["batch_size"]),
+        ("scales", TensorProto.FLOAT, [3]),
+    ]
     speaker = language = None
     if args["num_speakers"]:
         inputs.append(("sid", TensorProto.INT64, [1]))
@@ -139,8 +72,8 @@ def text_encoder(graph: Graph, args: dict[str, Any], language: str | None, mask:
     width, inner, kernel = args["hidden_channels"], args["hidden_channels_ffn_text_encoder"], args["kernel_size_text_encoder"]
     x = graph.op("Transpose", graph.op("Gather", graph.weight(args["num_chars"], width, gain=sqrt(width)), "input"), perm=[0, 2, 1])
     if language:
-        shape = graph.op("Concat", graph.op("Shape", x, end=1), np.array([args["embedded_language_dim"]]), graph.op("Shape", x, start=2), axis=0)
-        x = graph.op("Concat", x, graph.op("Expand", language, shape), axis=1)
+        everywhere = graph.mul(graph.op("ReduceMean", x, axes=[1]), 0.0)
+        x = graph.op("Concat", x, graph.add(everywhere, language), axis=1)
         width += args["embedded_language_dim"]
     x = graph.mul(x, mask)
     for _ in range(args["num_layers_text_encoder"]):
@@ -271,7 +204,8 @@ class Graph:
     def mask(self, length: str, ends: str) -> str:
         """1 before `ends`, 0 from there on, along a new last axis of `length`."""
         places = self.op("Range", np.array(0), length, np.array(1))
-        return self.op("Cast", self.op("Less", self.op("Cast", places, to=1), self.op("Cast", ends, to=1)), to=TensorProto.FLOAT)
+        before = self.op("Less", self.op("Cast", places, to=TensorProto.FLOAT), self.op("Cast", ends, to=TensorProto.FLOAT))
+        return self.op("Cast", before, to=TensorProto.FLOAT)
 
     def halves(self, x: str) -> tuple[str, str]:
         low, high = f"low_{len(self.nodes)}", f"high_{len(self.nodes)}"
@@ -292,5 +226,6 @@ class Graph:
         if isinstance(value, str):
             return value
         array = np.asarray(value)
-        self.weights.append(numpy_helper.from_array(array.astype(np.float32 if array.dtype.kind == "f" else np.int64), f"w{len(self.weights)}"))
-        return self.weights[-1].name
+        array = array.astype(np.float32 if array.dtype.kind == "f" else np.int64)
+        self.weights.append(numpy_helper.from_array(array, f"weight_{len(self.weights)}"))
+        return str(self.weights[-1].name)

@@ -10,6 +10,7 @@ import pytest
 from appliance.engines.base import EngineUnavailable, JobRejected, SynthesiseJob
 from appliance.engines.espeak import LEAD_S, RATE_HZ, TAIL_S, Espeak, trim
 from appliance.text.languages import BY_CODE
+from appliance.training import speech
 
 SENTENCES = {
     "ta": "என் laptop மெதுவாக ஓடுகிறது",
@@ -111,3 +112,11 @@ def test_threads_do_not_mix_their_sentences(engine: Espeak) -> None:
     with ThreadPoolExecutor(4) as pool:
         for code, samples in pool.map(lambda code: (code, say(engine, SENTENCES[code], code)), list(SENTENCES) * 5):
             assert alike(samples, expected[code])
+
+
+def test_another_speaker_in_the_same_process_changes_nothing(engine: Espeak) -> None:
+    before = say(engine, SENTENCES["hi"])
+    assert len(speech.say("எல்லாம் வேறு", speech.Manner("ta+klatt", words_per_minute=120, pitch=90, word_gap=5)).samples)
+    after = say(engine, SENTENCES["hi"])
+    assert len(after) == pytest.approx(len(before), rel=0.01)  # no two renderings are quite the same
+    assert np.std(after) == pytest.approx(np.std(before), rel=0.05)
