@@ -12,8 +12,7 @@ help: ## what there is
 demo: setup ## five real telephone calls, one per caller language, interpreted both ways
 	@cd $(HERE) && exec .venv/bin/appliance demo
 
-test: setup ## all tests, those with a real Asterisk and real calls included (TESTS=tests/unit: only those)
-	@$(HERE)/scripts/environment.sh dev
+test: setup check ## style, types, layers, then all tests, real Asterisk and real calls included (TESTS=tests/unit: only those)
 	@cd $(HERE) && exec $(PYTHON) -m pytest $(TESTS)
 
 check: ## style, types, layers

@@ -15,7 +15,7 @@ from appliance.bench.figures import spread_ms
 from appliance.bench.results import Result, Row
 from appliance.bench.workplace import workplace
 from appliance.config.load import LoadedConfig
-from appliance.interpreter.events import Event
+from appliance.events import Event
 from appliance.modelserver.client import ModelClient
 from appliance.phone.call_report import report_call
 from appliance.phone.conversation import CallPlan, CallRecord, Turn, hold

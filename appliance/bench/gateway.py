@@ -27,7 +27,7 @@ from appliance.bench.workplace import workplace
 from appliance.config.load import LoadedConfig, load
 from appliance.config.schema import Listen
 from appliance.engines.base import Samples
-from appliance.interpreter.events import Party
+from appliance.events import Party
 from appliance.speech.vad import RATE, VoiceActivity
 from appliance.stack import install
 from appliance.stack.defaults import free_offset, write_config

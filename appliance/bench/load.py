@@ -26,7 +26,7 @@ from appliance.bench.asterisk_side import (
 )
 from appliance.bench.errors import BenchError
 from appliance.bench.line import FRAME_S, Clip, PlayOut, Talk
-from appliance.interpreter.events import LaneName, Party
+from appliance.events import LaneName, Party
 
 SLOTS = 10
 """Legs are spread over this many instants of a frame: Asterisk's calls do not all tick at once either."""

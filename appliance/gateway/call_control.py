@@ -13,10 +13,10 @@ import time
 from collections.abc import Coroutine
 from typing import Any
 
+from appliance.events import CallEnded, CallStarted, CallStateChanged, Event, LanguageDecided
 from appliance.gateway.call_legs import CallLegs
 from appliance.gateway.call_services import AGENTS, QUEUE_CONTEXT, QUEUE_EXTENSION, CallNames, CallServices
 from appliance.gateway.interpretation import CallContext, Interpretation
-from appliance.interpreter.events import CallEnded, CallStarted, CallStateChanged, Event, LanguageDecided
 from appliance.telemetry.logs import about
 from appliance.telephony import ari_requests as ari
 from appliance.telephony import call_messages as message

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from appliance.events import Event
 from appliance.gateway.interpretation import MakeInterpreter
-from appliance.interpreter.events import Event
 from appliance.telephony.ari_connection import AriConnection
 from appliance.telephony.call_messages import Party, Resource
 from appliance.telephony.media_gate import MediaGate

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from appliance.interpreter.events import Event
+from appliance.events import Event
 from appliance.telephony.call_messages import Party
 from appliance.telephony.media import MediaTransport
 from appliance.telephony.websocket_media import WebSocketMedia

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 
 from appliance.config.load import LoadedConfig
-from appliance.interpreter.events import CallEnded, CallStarted, CallStateChanged, Event, LanguageDecided
+from appliance.events import CallEnded, CallStarted, CallStateChanged, Event, LanguageDecided
 from appliance.store.caller_memory import CallerMemory
 from appliance.store.calls import CallStore
 from appliance.store.event_stream import EventStream

@@ -12,11 +12,11 @@ from typing import Any
 import msgspec
 
 from appliance.config.schema import Config
+from appliance.events import Event
 from appliance.gateway import counting
 from appliance.gateway.call_control import CallController
 from appliance.gateway.call_services import QUEUE_CONTEXT, QUEUE_EXTENSION, CallServices
 from appliance.gateway.interpretation import MakeInterpreter
-from appliance.interpreter.events import Event
 from appliance.store.session_state import Session
 from appliance.telemetry import metrics
 from appliance.telephony import ari_requests as ari

@@ -8,9 +8,9 @@ from collections.abc import Callable
 from typing import Literal
 
 from appliance.config.schema import Config
+from appliance.events import Event, KeyPressed, Party
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.clock import MediaClock
-from appliance.interpreter.events import Event, KeyPressed, Party
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.identify import CODES, Identifier
 from appliance.interpreter.lane import Lane

@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from appliance.interpreter.events import LaneName, Party, StageDelays, UtterancePlayed
+from appliance.events import LaneName, Party, StageDelays, UtterancePlayed
 from appliance.interpreter.models_protocol import Samples
 from appliance.interpreter.rendition import Rendition, Result, Segment
 from appliance.interpreter.scope import CallScope

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from appliance.config.schema import Identify
-from appliance.interpreter.events import LanguageVote
+from appliance.events import LanguageVote
 from appliance.text.languages import CALLER_LANGUAGES, script_shares
 
 How = Literal["votes", "keypad", "default", "memory"]

@@ -7,8 +7,8 @@ of it the audio is there. Whatever is to be played waits in order behind what wa
 
 from __future__ import annotations
 
+from appliance.events import LaneName, Party
 from appliance.interpreter.delivery import Delivery
-from appliance.interpreter.events import LaneName, Party
 from appliance.interpreter.hearing import Hearing
 from appliance.interpreter.leg import Leg
 from appliance.interpreter.recogniser import Recogniser

@@ -10,7 +10,7 @@ from typing import Protocol
 import numpy as np
 
 from appliance.config.schema import Config
-from appliance.interpreter.events import Party
+from appliance.events import Party
 from appliance.interpreter.playout import SILENCE, Playout, Samples
 from appliance.speech.echo import EchoGuard
 from appliance.speech.listen import Listener, ListenEvent

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.interpreter.events import Party
+from appliance.events import Party
 from appliance.interpreter.hearing import Decoded
 from appliance.interpreter.identify import CODES, AskKeypad, Decided, Observation
 from appliance.interpreter.models_protocol import Samples

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from appliance.interpreter.events import Party
+from appliance.events import Party
 from appliance.interpreter.rendition import Result
 from appliance.interpreter.scope import CallScope
 

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Literal
 
+from appliance.events import LaneName, StageDelays, UtteranceInterpreted
 from appliance.interpreter.confidence import Evidence
-from appliance.interpreter.events import LaneName, StageDelays, UtteranceInterpreted
 from appliance.interpreter.guards import flaw
 from appliance.interpreter.models_protocol import Samples
 from appliance.interpreter.scope import CallScope, ask

@@ -9,8 +9,8 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 from appliance.config.schema import Config
+from appliance.events import Event, LanguageDecided, Party
 from appliance.interpreter.belief import Belief
-from appliance.interpreter.events import Event, LanguageDecided, Party
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.identify import Decided, Identifier
 from appliance.interpreter.leg import Leg

@@ -6,9 +6,9 @@ import asyncio
 import logging
 from collections.abc import Callable
 
+from appliance.events import LaneName, PartialRecognised, Party, StageDelays, UtteranceInterpreted
 from appliance.interpreter.confidence import Evidence, is_silence
 from appliance.interpreter.delivery import Entry
-from appliance.interpreter.events import LaneName, PartialRecognised, Party, StageDelays, UtteranceInterpreted
 from appliance.interpreter.hearing import Ahead, Decoded, Hearing
 from appliance.interpreter.leg import Leg
 from appliance.interpreter.models_protocol import Samples

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from typing import Self
 
-from appliance.interpreter.events import CallStarted, Event
+from appliance.events import CallStarted, Event
 
 Source = Callable[[str], AsyncIterator[tuple[str, Event]]]
 """Events after a stream id, without end: `EventStream.read`."""

@@ -11,7 +11,7 @@ from typing import Protocol
 
 import numpy as np
 
-from appliance.interpreter.events import CallEnded, CallStateChanged, Event, LaneName, Party
+from appliance.events import CallEnded, CallStateChanged, Event, LaneName, Party
 from appliance.phone import speech_edges
 from appliance.phone.baresip import Phone
 from appliance.phone.call_events import CallEvents, Received, Source

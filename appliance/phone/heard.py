@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import soxr
 
-from appliance.interpreter.events import LaneName
+from appliance.events import LaneName
 from appliance.modelserver.errors import ModelServerError
 from appliance.modelserver.messages import SAMPLE_RATE, Transcript
 from appliance.phone import speech_edges

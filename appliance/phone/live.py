@@ -8,7 +8,7 @@ from rich.status import Status
 from rich.table import Table
 from rich.text import Text
 
-from appliance.interpreter.events import CallEnded, Event, LanguageDecided, UtteranceInterpreted
+from appliance.events import CallEnded, Event, LanguageDecided, UtteranceInterpreted
 from appliance.phone.conversation import CallPlan, Turn
 from appliance.phone.report import CallReport, DelaySummary, Language, Report, percentile, values_right
 from appliance.text.languages import BY_CODE

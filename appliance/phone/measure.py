@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from appliance.interpreter.events import LaneName, LanguageDecided, Party, UtteranceInterpreted
+from appliance.events import LaneName, LanguageDecided, Party, UtteranceInterpreted
 from appliance.phone import speech_edges
 from appliance.phone.call_events import Received
 from appliance.phone.conversation import LANES, LISTENERS, CallRecord, Spoken, Turn

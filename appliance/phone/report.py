@@ -14,7 +14,7 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta
 
-from appliance.interpreter.events import LaneName, LanguageVote
+from appliance.events import LaneName, LanguageVote
 
 SCHEMA_FILE = Path(__file__).with_name("report.schema.json")
 

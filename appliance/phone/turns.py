@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from appliance.interpreter.events import Event, LaneName, UtteranceInterpreted, UtterancePlayed
+from appliance.events import Event, LaneName, UtteranceInterpreted, UtterancePlayed
 
 SETTLE_S = 1.2
 """After the end of speech: by then the interpreter has found its last utterance (longest pause 0.7 s, then recognition)."""

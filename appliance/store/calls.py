@@ -24,7 +24,7 @@ from sqlalchemy import URL
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, StatementError
 
 from appliance.config.load import LoadedConfig
-from appliance.interpreter.events import Event
+from appliance.events import Event
 from appliance.store.database import LOCK_WAIT_S, database_url, migrate, open_engine
 from appliance.store.durability import Durability
 from appliance.store.records import grouped, is_kept, writes

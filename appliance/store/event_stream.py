@@ -17,7 +17,7 @@ import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from appliance.interpreter.events import Event
+from appliance.events import Event
 from appliance.store.redis_link import REST_S, RedisLink, connect
 from appliance.telemetry import metrics
 

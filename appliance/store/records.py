@@ -16,7 +16,7 @@ from typing import Any, NamedTuple, cast
 import msgspec
 from sqlalchemy import Table, TextClause, bindparam, text
 
-from appliance.interpreter.events import (
+from appliance.events import (
     CallEnded,
     CallStarted,
     CallStateChanged,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
-from appliance.interpreter.events import (
+from appliance.events import (
     CallEnded,
     CallStarted,
     CallStateChanged,

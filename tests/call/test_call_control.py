@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from tone_interpreter import PITCH_HZ, ToneInterpreter
 
+from appliance.events import CallEnded, CallStateChanged, Event
 from appliance.gateway import worker as worker_module
 from appliance.gateway.access import Credentials
 from appliance.gateway.app import create_app
 from appliance.gateway.interpretation import CallContext
 from appliance.gateway.server import WorkerServer, listen
 from appliance.gateway.worker import Worker
-from appliance.interpreter.events import CallEnded, CallStateChanged, Event
 from appliance.phone import wav
 from appliance.phone.baresip import Phone
 from appliance.phone.phone_events import CallClosed, CallEstablished

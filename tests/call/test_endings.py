@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance.interpreter.events import CallEnded, CallStateChanged, KeyPressed, UtteranceInterpreted, UtterancePlayed
+from appliance.events import CallEnded, CallStateChanged, KeyPressed, UtteranceInterpreted, UtterancePlayed
 from appliance.phone.baresip import Phone
 from appliance.phone.call_events import CallEvents, Received
 from appliance.phone.demo import speech

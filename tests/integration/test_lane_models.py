@@ -13,9 +13,9 @@ from model_servers import REPOSITORY, model_server, write_config
 from said import said
 
 from appliance.config.load import load
+from appliance.events import Event, LanguageDecided, UtteranceInterpreted
 from appliance.interpreter.call import CallInterpreter
 from appliance.interpreter.clock import MediaClock
-from appliance.interpreter.events import Event, LanguageDecided, UtteranceInterpreted
 from appliance.interpreter.hinglish import Hinglish, read_lexicon
 from appliance.interpreter.prompts import Prompts, read_texts
 from appliance.modelserver.client import ModelClient

@@ -17,7 +17,7 @@ ROUNDS = 6
 WRITER = """
 import asyncio, itertools, sys
 from appliance.config.load import load
-from appliance.interpreter.events import StageDelays, UtteranceInterpreted
+from appliance.events import StageDelays, UtteranceInterpreted
 from appliance.store.calls import CallStore
 from appliance.store.durability import Durability
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 import redis as redis_module
 
-from appliance.interpreter.events import (
+from appliance.events import (
     CallEnded,
     CallStarted,
     CallStateChanged,

@@ -14,10 +14,10 @@ import msgspec
 import numpy as np
 
 from appliance.config.schema import Config
+from appliance.events import Event, Party, UtteranceInterpreted
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.call import CallInterpreter
 from appliance.interpreter.clock import MediaClock
-from appliance.interpreter.events import Event, Party, UtteranceInterpreted
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.prompts import Prompts, read_texts
 from appliance.modelserver.messages import LanguageScores, Transcript, Translation

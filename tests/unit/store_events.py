@@ -1,6 +1,6 @@
 """Events of one call, as a gateway publishes them, for the tests of the store."""
 
-from appliance.interpreter.events import (
+from appliance.events import (
     CallEnded,
     CallStarted,
     CallStateChanged,

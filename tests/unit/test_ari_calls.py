@@ -15,6 +15,7 @@ from websockets.asyncio.client import connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from appliance.config.schema import Config, Gateway, Telephony, Translate
+from appliance.events import CallEnded, CallStateChanged, Event, LanguageDecided
 from appliance.gateway import call_control
 from appliance.gateway import worker as worker_module
 from appliance.gateway.access import Credentials
@@ -22,7 +23,6 @@ from appliance.gateway.app import create_app
 from appliance.gateway.interpretation import CallContext
 from appliance.gateway.server import PortTaken, WorkerServer, listen
 from appliance.gateway.worker import Worker
-from appliance.interpreter.events import CallEnded, CallStateChanged, Event, LanguageDecided
 
 CONFIG = Config(gateway=Gateway(max_calls=2), telephony=Telephony(company_number="1800", ring_s=5.0), translate=Translate(policy="direct"))
 

@@ -13,7 +13,7 @@ from store_events import START, one_call, utterance
 from appliance.cli.frame import appliance
 from appliance.cli.options import Since
 from appliance.config.load import load
-from appliance.interpreter.events import CallStarted
+from appliance.events import CallStarted
 from appliance.store.calls import CallStore
 
 

@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from appliance.config.load import load
+from appliance.events import CallEnded, CallStarted, CallStateChanged, Event, LanguageDecided
 from appliance.gateway.journal import Journal
-from appliance.interpreter.events import CallEnded, CallStarted, CallStateChanged, Event, LanguageDecided
 from appliance.store.caller_memory import CallerMemory
 from appliance.store.session_state import Session, SessionStates
 from appliance.telephony.call_state import CallState

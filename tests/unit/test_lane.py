@@ -4,10 +4,10 @@ import pytest
 from lane_rig import Rig, prompt_level
 
 from appliance.config.schema import Config
+from appliance.events import LanguageDecided, PartialRecognised, UtteranceInterpreted, UtterancePlayed
 from appliance.interpreter import scope as scope_module
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.calibration import Calibration
-from appliance.interpreter.events import LanguageDecided, PartialRecognised, UtteranceInterpreted, UtterancePlayed
 from appliance.modelserver.errors import Overloaded, TimedOut, Unavailable
 
 TAMIL, TAMIL_HINGLISH = "என் printer வேலை செய்யவில்லை.", "मेरा printer काम नहीं कर रहा है."

@@ -6,10 +6,10 @@ import pytest
 from lane_rig import CODES, Phone, Rig, prompt_level
 
 from appliance.config.schema import Config
+from appliance.events import KeyPressed, LanguageDecided, UtterancePlayed
 from appliance.interpreter import call as call_module
 from appliance.interpreter import scope as scope_module
 from appliance.interpreter import understanding
-from appliance.interpreter.events import KeyPressed, LanguageDecided, UtterancePlayed
 from appliance.interpreter.prompts import PromptError
 from appliance.modelserver.errors import Unavailable
 

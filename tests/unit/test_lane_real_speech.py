@@ -7,7 +7,7 @@ import pytest
 from lane_rig import Rig, ScriptedModels
 from said import noise, said
 
-from appliance.interpreter.events import LanguageDecided
+from appliance.events import LanguageDecided
 from appliance.modelserver.messages import Transcript
 from appliance.speech.vad import VoiceActivity
 from appliance.telephony.media import FRAME_SAMPLES

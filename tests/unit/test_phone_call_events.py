@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
-from appliance.interpreter.events import CallEnded, CallStarted, CallStateChanged, Event
+from appliance.events import CallEnded, CallStarted, CallStateChanged, Event
 from appliance.phone.call_events import CallEvents
 
 

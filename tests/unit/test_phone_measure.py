@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from appliance.interpreter.events import LaneName, LanguageDecided, Party, StageDelays, UtteranceInterpreted
+from appliance.events import LaneName, LanguageDecided, Party, StageDelays, UtteranceInterpreted
 from appliance.phone import measure
 from appliance.phone.call_events import Received
 from appliance.phone.conversation import CallPlan, CallRecord, Spoken, Turn

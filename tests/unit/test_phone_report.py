@@ -9,7 +9,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from appliance.interpreter.events import LaneName, LanguageVote
+from appliance.events import LaneName, LanguageVote
 from appliance.phone import report
 from appliance.phone.report import Audio, CallReport, Delays, Language, Report, Silence, Utterance
 

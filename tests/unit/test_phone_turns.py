@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from appliance.interpreter.events import LaneName, StageDelays, UtteranceInterpreted, UtterancePlayed
+from appliance.events import LaneName, StageDelays, UtteranceInterpreted, UtterancePlayed
 from appliance.phone import turns
 from appliance.phone.turns import TurnWatch
 

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, TextClause
 from sqlalchemy.dialects import postgresql
 from store_events import START, one_call, utterance
 
-from appliance.interpreter.events import CallEnded, CallStateChanged
+from appliance.events import CallEnded, CallStateChanged
 from appliance.store import calls as calls_module
 from appliance.store.calls import CallStore
 from appliance.store.database import database_url, migrate, open_engine

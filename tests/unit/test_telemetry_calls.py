@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from appliance.interpreter.events import (
+from appliance.events import (
     CallEnded,
     CallStarted,
     CallStateChanged,

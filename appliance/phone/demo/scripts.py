@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.interpreter.events import Party
+from appliance.events import Party
 from appliance.phone.errors import DemoScriptError
 from appliance.training import phrasebook
 from appliance.training.phrasebook import Example, Phrasebook, SlotValue

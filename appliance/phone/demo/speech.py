@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from appliance.interpreter.events import Party
+from appliance.events import Party
 from appliance.phone import wav
 from appliance.phone.conversation import Turn
 from appliance.phone.demo.scripts import AGENT_LANGUAGE, LANGUAGES, Line
