@@ -3,14 +3,15 @@
 HERE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON := $(HERE)/.venv/bin/python
 TESTS ?= tests
+DEMO_ARGS ?=
 .DEFAULT_GOAL := help
 
 .PHONY: help demo test check bench bench-quick setup lock clean
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(HERE)/Makefile
 
-demo: setup ## five real telephone calls, one per caller language, interpreted both ways
-	@cd $(HERE) && exec .venv/bin/appliance demo
+demo: setup ## five real telephone calls, one per caller language, interpreted both ways (DEMO_ARGS="--port-offset 100")
+	@cd $(HERE) && exec .venv/bin/appliance demo $(DEMO_ARGS)
 
 test: setup check ## style, types, layers, then all tests, real Asterisk and real calls included (TESTS=tests/unit: only those)
 	@cd $(HERE) && exec $(PYTHON) -m pytest $(TESTS)
@@ -33,5 +34,5 @@ lock: ## the lock files from pyproject.toml (needs uv)
 	@$(HERE)/scripts/lock.sh
 
 clean: ## removes what was made here; the Debian 14 root stays in its cache folder
-	cd $(HERE) && rm -rf build .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	cd $(HERE) && rm -rf build .venv *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	cd $(HERE) && find appliance tests -name __pycache__ -type d -prune -exec rm -rf {} +

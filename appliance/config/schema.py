@@ -24,7 +24,7 @@ class Node(_Section, frozen=True):
     name: str = "node1"
     """Name of this node in logs, metrics and the cluster."""
     state_dir: str = "state"
-    """Database, spool, flagged audio, secrets."""
+    """Database, spool, secrets."""
     run_dir: str = "run"
     """Unix sockets and pid files; its path must stay short (108 bytes with the socket's name)."""
 

@@ -38,8 +38,9 @@ log = logging.getLogger(__name__)
 LEG_TIMEOUT_S = 5.0
 """From the first request to audio; 0.1 s as a rule."""
 PROMPT_TIMEOUT_S = 20.0
-"""No prompt is longer."""
-FAREWELL_TIMEOUT_S = 8.0
+"""No prompt is longer, nor a goodbye with the translation it waits for."""
+NOTICE_TIMEOUT_S = 8.0
+"""The parties are not kept apart for longer only to be told why."""
 RING_GRACE_S = 5.0
 """Asterisk ends the call to the agents by itself; only if it does not, we do."""
 RELEASE_RETRY_S = 0.5
@@ -47,6 +48,8 @@ MAX_INBOX = 64
 """Inputs that wait; beyond it keypad digits are dropped."""
 DIRECT_LANGUAGE = "hi"
 """What agents speak too, so that `policy = "direct"` can leave the interpreter out."""
+DIRECT_EVIDENCE = ("votes", "keypad")
+"""What the language must have been decided by for that: a default or an earlier call may be wrong, and there is no way back."""
 
 
 class CallController:
@@ -195,8 +198,10 @@ class CallController:
 
     def _from_interpreter(self, event: Event) -> None:
         self._publish(event)
-        if self._services.direct_policy and isinstance(event, LanguageDecided) and event.language == DIRECT_LANGUAGE:
-            self.post(message.DirectWanted("both speak the same language"))
+        if not self._services.direct_policy or not isinstance(event, LanguageDecided) or event.language != DIRECT_LANGUAGE:
+            return
+        if event.how in DIRECT_EVIDENCE:
+            self.post(message.DirectWanted("both speak the same language", "direct_bridge"))
 
     # Tasks
 
@@ -264,13 +269,12 @@ class CallController:
         self.post(message.AgentUnavailable("nobody answered"))
 
     async def _say(self, party: Party, prompt: Prompt) -> None:
-        timeout_s = FAREWELL_TIMEOUT_S if prompt == "goodbye" else PROMPT_TIMEOUT_S
-        await self._interpretation.say(party, prompt, self._legs.media.get(party), timeout_s)
+        await self._interpretation.say(party, prompt, self._legs.media.get(party), PROMPT_TIMEOUT_S)
         self.post(message.PromptDone(party, prompt))
 
     async def _join(self, told: tuple[Party, ...], notice: Notice) -> None:
         media = self._legs.media
-        await asyncio.gather(*(self._interpretation.say(party, notice, media.get(party), FAREWELL_TIMEOUT_S) for party in told))
+        await asyncio.gather(*(self._interpretation.say(party, notice, media.get(party), NOTICE_TIMEOUT_S) for party in told))
         try:
             await self._services.ari.request(ari.add_to_bridge(self.names.bridges["caller-bridge"], self.names.channels["agent"]))
         except AriError as error:

@@ -28,6 +28,11 @@ ANSWER_S = 6.0
 """How long the caller may think after the keypad menu before the default language is taken."""
 CHOICE_S = 20.0
 """How long after `#` a digit is a choice of language."""
+FAREWELL = "goodbye"
+"""The prompt after which a party is hung up: nothing may be left to be heard then."""
+LAST_WORDS_WAIT_S = 5.0
+"""How long it waits at most until what the other party said last is understood and queued."""
+_LAST_WORDS_STEP_S = 0.05
 _PLAY_GRACE_S = 2.0
 """How much later than planned a prompt's end may be reported before it is taken as heard."""
 
@@ -146,6 +151,8 @@ class CallInterpreter:
         leg = self._scope.legs.get(party)
         language = "hinglish" if party == "agent" else self._identifier.guess
         audio = self._prompts.audio(prompt, language)
+        if leg is not None and prompt == FAREWELL:
+            await self._last_words(leg)
         if leg is None or leg.lost or self._stopped:
             return
         self._prompts_said += 1
@@ -190,13 +197,19 @@ class CallInterpreter:
 
     def on_lost(self, leg: Leg, reason: str) -> None:
         log.info("the audio of a party has ended", extra={"call": self._scope.call_id, "party": leg.party, "reason": reason})
-        self._clock.remove(leg)
+        self._clock.retire(leg)
         self._flush(leg.party, "prompt", "menu")
+        self._tasks.start(leg.close(), f"close {leg.party} leg")  # by this call control hears of it
 
     # Prompts and the keypad
 
     def _lane_to(self, listener: Party) -> Lane:
         return self._lanes["agent" if listener == "caller" else "caller"]
+
+    async def _last_words(self, leg: Leg) -> None:
+        lane, give_up_s = self._lane_to(leg.party), self._scope.now() + LAST_WORDS_WAIT_S
+        while lane.busy and not leg.lost and self._scope.now() < give_up_s:  # noqa: ASYNC110 - of two parts, once in a call
+            await asyncio.sleep(_LAST_WORDS_STEP_S)
 
     def _say_later(self, party: Party, prompt: str) -> None:
         self._tasks.start(self.say(party, prompt), f"say {prompt}")

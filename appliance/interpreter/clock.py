@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections.abc import Callable
 from typing import Protocol
 
@@ -15,6 +16,11 @@ from appliance.telemetry import metrics
 from appliance.telephony.media import FRAME_S
 
 log = logging.getLogger(__name__)
+
+LAST_WORDS_S = 1.0
+"""Longer than any pause that ends an utterance: what a party said before it hung up is understood to its end."""
+_COMPLAIN_EVERY_S = 10.0
+"""A detector that fails does so at every window."""
 
 Samples = npt.NDArray[np.int16]
 
@@ -42,6 +48,8 @@ class MediaClock:
         self._vad = vad
         self._time = time
         self._streams: dict[Leg, int] = {}
+        self._retired: dict[Leg, float] = {}  # when to forget them
+        self._complained_s = -math.inf
         self.late = 0
         """Ticks that came more than 20 ms late since the start."""
 
@@ -58,8 +66,14 @@ class MediaClock:
     def remove(self, leg: Leg) -> None:
         """Forget a leg; one that is not there is fine."""
         stream = self._streams.pop(leg, None)
+        self._retired.pop(leg, None)
         if stream is not None:
             self._vad.close(stream)
+
+    def retire(self, leg: Leg) -> None:
+        """Play nothing more to a leg, and forget it once its last words are heard."""
+        if leg in self._streams:
+            self._retired.setdefault(leg, self.now() + LAST_WORDS_S)
 
     async def run(self) -> None:
         """Tick for ever; the worker owns the task."""
@@ -85,7 +99,12 @@ class MediaClock:
             leg.fill()
         while self._listen(now_s):
             pass
+        for leg, until_s in list(self._retired.items()):
+            if now_s >= until_s:
+                self.remove(leg)
         for leg in list(self._streams):
+            if leg.lost:
+                continue
             try:
                 leg.play(now_s)
             except Exception as error:  # noqa: BLE001 - see the docstring
@@ -101,13 +120,24 @@ class MediaClock:
                 windows.append(window)
         if not legs:
             return False
-        probabilities = self._vad.run([self._streams[leg] for leg in legs], windows).tolist()
+        probabilities = self._probabilities(legs, windows, now_s)
         for leg, window, probability in zip(legs, windows, probabilities, strict=True):
             try:
                 leg.heard(window, probability, now_s)
             except Exception as error:  # noqa: BLE001 - see `tick`
                 self._broken(leg, error)
         return True
+
+    def _probabilities(self, legs: list[Leg], windows: list[Samples], now_s: float) -> list[float]:
+        """Of speech; none where the detector fails, so that what is open ends and prompts and translations are still played."""
+        try:
+            return [float(value) for value in self._vad.run([self._streams[leg] for leg in legs], windows)]
+        except Exception as error:
+            metrics.FALLBACKS.labels("no-voice-activity").inc()
+            if now_s - self._complained_s >= _COMPLAIN_EVERY_S:
+                self._complained_s = now_s
+                log.error("voice activity cannot be told", exc_info=error, extra={"legs": len(legs)})
+            return [0.0] * len(legs)
 
     def _broken(self, leg: Leg, error: Exception) -> None:
         log.error("a leg broke", exc_info=error, extra={"party": leg.party})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import deque
 from collections.abc import Callable
 
@@ -12,6 +13,9 @@ from appliance.events import LaneName, Party, StageDelays, UtterancePlayed
 from appliance.interpreter.models_protocol import Samples
 from appliance.interpreter.rendition import Rendition, Result, Segment
 from appliance.interpreter.scope import CallScope
+from appliance.speech.vad import RATE
+
+log = logging.getLogger(__name__)
 
 Entry = asyncio.Task[list[Rendition]] | Rendition
 """A segment, or an utterance whose segments are not known yet."""
@@ -37,9 +41,16 @@ class Delivery:
         self._begun: dict[str, Segment] = {}  # by key: begun, not heard to the end
         self._last_audio: deque[Samples] = deque(maxlen=_REPEATED)
         self._last_utterance = 0
+        self._undelivered = 0
+
+    @property
+    def busy(self) -> bool:
+        """Whether something was put that is not yet queued for the listener, or given up."""
+        return self._undelivered > 0
 
     def put(self, entry: Entry) -> None:
         """What is to be heard next."""
+        self._undelivered += 1
         self._order.put_nowait(entry)
 
     async def run(self) -> None:
@@ -47,12 +58,9 @@ class Delivery:
         while True:
             entry = await self._order.get()
             try:
-                renditions = [entry] if isinstance(entry, Rendition) else await entry
-            except Exception:  # noqa: BLE001 - logged by its owner; the lane goes on with the next utterance
-                self._told(Result("failed", "internal-error"))
-                continue
-            for rendition in renditions:
-                await self._deliver(rendition)
+                await self._play(entry)
+            finally:
+                self._undelivered -= 1
 
     def close(self) -> None:
         """Publish what was queued and never begun."""
@@ -61,9 +69,11 @@ class Delivery:
         self._queued.clear()
 
     def repeat(self) -> bool:
-        """Play the last utterance again; False when there is none."""
+        """Play the last utterance again; False when there is none, or as much as that is waiting to be played."""
         leg = self._scope.legs.get(self._listener)
         if leg is None or not self._last_audio:
+            return False
+        if leg.playout.queued_s >= sum(len(audio) for audio in self._last_audio) / RATE:
             return False
         for audio in self._last_audio:
             leg.playout.add("translation", audio)
@@ -71,7 +81,9 @@ class Delivery:
 
     def on_started(self, key: str, now_s: float) -> None:
         """The first frame of a segment was sent."""
-        rendition, result = self._queued.pop(key)
+        rendition, result = self._queued.pop(key, (None, None))
+        if rendition is None or result is None:
+            return
         self._begun[key] = rendition.segment
         self._scope.publish(rendition.event(result, rendition.segment.timeline.delays(now_s)))
 
@@ -85,6 +97,19 @@ class Delivery:
             call_id=scope.call_id, at=scope.wall(), lane=self._name, utterance=segment.utterance, segment=segment.number
         )
         scope.publish(played)
+
+    async def _play(self, entry: Entry) -> None:
+        try:
+            renditions = [entry] if isinstance(entry, Rendition) else await entry
+        except Exception:  # noqa: BLE001 - logged by its owner; the lane goes on with the next utterance
+            self._told(Result("failed", "internal-error"))
+            return
+        for rendition in renditions:
+            try:
+                await self._deliver(rendition)
+            except Exception:
+                log.exception("a translation could not be played", extra={"call": self._scope.call_id, "lane": self._name})
+                self._told(Result("failed", "internal-error"))
 
     async def _deliver(self, rendition: Rendition) -> None:
         scope, segment = self._scope, rendition.segment

@@ -136,7 +136,7 @@ class Identifier:
             self._settled = self._settled or (final and (verdict.confidence >= SETTLE_AT or len(self._final) >= SETTLE_AFTER))
             return verdict
         enough = len(self._final) >= ASK_AFTER or sum(self._speech_s.values()) >= self._settings.decide_s
-        if enough and not self._asked:
+        if enough and final and not self._asked:
             self._asked = True
             return AskKeypad(verdict.leading, verdict.confidence)
         return verdict

@@ -57,8 +57,13 @@ class Lane:
     def tasks(self) -> int:
         return len(self._tasks)
 
+    @property
+    def busy(self) -> bool:
+        """Whether something was said that is neither queued for the listener nor given up."""
+        return self._running and (self._hearing is not None or self._delivery.busy)
+
     def repeat(self) -> bool:
-        """Play the last translation again; False when there is none."""
+        """Play the last translation again; False when there is none, or as much as that is waiting to be played."""
         return self._delivery.repeat()
 
     def on_started(self, key: str, now_s: float) -> None:

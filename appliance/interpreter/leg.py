@@ -123,7 +123,7 @@ class Leg:
         """Put silence in the place of audio that does not come."""
         self._ticks_without_audio += 1
         if self._ticks_without_audio > _STARVED_TICKS:
-            if self._ticks_without_audio == _STARVED_TICKS + 1:
+            if self._ticks_without_audio == _STARVED_TICKS + 1 and not self.lost:
                 metrics.MEDIA_GAPS.labels(self.party).inc()
             self._inbound += SILENCE
 

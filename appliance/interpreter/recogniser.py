@@ -81,7 +81,7 @@ class Recogniser:
             verdict = identifier.hear(utterance, decoded.seen, final)
             if isinstance(verdict, Decided):
                 self._scope.decided(verdict)
-            elif isinstance(verdict, AskKeypad):
+            elif isinstance(verdict, AskKeypad) and not self._speaking():
                 self._scope.ask_language()
         return identifier.language
 
@@ -92,6 +92,10 @@ class Recogniser:
     def doubt(self) -> None:
         if not self._agent:
             self._scope.identifier.doubt()
+
+    def _speaking(self) -> bool:
+        leg = self._scope.legs.get("caller")
+        return leg is not None and leg.listener.speaking
 
     def _held(self) -> str:
         if self._agent:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -20,6 +21,8 @@ from appliance.modelserver.errors import ModelServerError, TimedOut
 RETRY_WAIT_S = 0.1
 LOST_AFTER = 3
 """So many utterances in a row that failed for want of a model and interpretation counts as lost."""
+SAME_FAULT_S = 2.0
+"""Failures so close together count once: each segment of an utterance tells of its own."""
 
 Answer = TypeVar("Answer")
 
@@ -51,6 +54,7 @@ class CallScope:
     known: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the caller's language is decided."""
     _failures: int = 0
+    _counted_s: float = -math.inf
 
     @staticmethod
     def wall() -> float:
@@ -79,7 +83,10 @@ class CallScope:
         self._failures = 0
 
     def failed(self, reason: str) -> None:
-        """An utterance could not be interpreted for want of a model."""
+        """An utterance, or a segment of one, could not be interpreted for want of a model."""
+        if self.now() - self._counted_s < SAME_FAULT_S:
+            return
+        self._counted_s = self.now()
         self._failures += 1
         if self._failures == LOST_AFTER:
             self.lost(reason)

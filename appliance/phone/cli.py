@@ -27,7 +27,8 @@ from appliance.phone.spread import SpreadCommand
 from appliance.phone.station import station
 from appliance.stack import install
 from appliance.stack.background import running_stack
-from appliance.stack.defaults import CONFIG_NAME, write_config
+from appliance.stack.defaults import CONFIG_NAME, stack_config
+from appliance.text.languages import language
 
 STACK_DIR = Path("build/stack")
 DEMO_DIR = Path("build/demo")
@@ -35,11 +36,6 @@ PIPE_WIDTH = 150
 """Columns where the output is no terminal."""
 _PROCESS_LINE = re.compile(r"\d\d:\d\d:\d\d \S+ *\|")
 """What the processes of a stack print, as against the stack's own words."""
-DEMO_CONFIG = """
-[play]
-quiet_numbers = ["1801"]
-"""
-"""One of the calls goes to this number."""
 _FILE = click.Path(path_type=Path, dir_okay=False)
 _FOLDER = click.Path(path_type=Path, file_okay=False)
 
@@ -76,15 +72,22 @@ def call_command(
 
 @click.command("demo", short_help="Five real calls, one per caller language.")
 @click.option("--dir", "stack_dir", type=_FOLDER, default=STACK_DIR, show_default=True, help="Folder of the stack; started unless it runs.")
+@click.option("--port-offset", type=int, default=None, metavar="N", help="Shift all ports of the stack by N, as in `appliance up`.")
 @click.option("--out", type=_FOLDER, default=DEMO_DIR, show_default=True, help="Where report and recordings go.")
 @click.option("--language", "languages", multiple=True, help="Only calls of these languages (ta, te, kn, mr, hi).")
-def demo_command(stack_dir: Path, out: Path, languages: tuple[str, ...]) -> None:
+def demo_command(stack_dir: Path, port_offset: int | None, out: Path, languages: tuple[str, ...]) -> None:
     """Start the stack and place five real calls: Tamil, Telugu, Kannada, Marathi and Hindi callers, a Hinglish agent."""
-    from appliance.phone.demo.calls import demo_calls  # needs espeak-ng, which the stack may still have to install
+    from appliance.phone.demo.calls import QUIET_CALL, demo_calls  # needs espeak-ng, which the stack may still have to install
 
     console = _console()
+    loaded = load(stack_config(stack_dir, port_offset))
     programs = install.programs(console.print)
-    with _stack(stack_dir, console) as loaded:
+    if not loaded.config.play.quiet_numbers and (not languages or QUIET_CALL in languages):
+        console.print(
+            f"{loaded.file}: no play.quiet_numbers, so the {language(QUIET_CALL).english_name} call is placed as the others are",
+            highlight=False,
+        )
+    with _stack(loaded, console):
         telephones = station(loaded, programs, keep_logs=out / "phones")
         calls = demo_calls(telephones, out / "speech", languages)
         whole = asyncio.run(run_calls(telephones, calls, out, out / "report.json", console))
@@ -108,14 +111,12 @@ def _taking_turns(caller_audio: tuple[Path, ...], agent_audio: tuple[Path, ...])
 
 
 @contextlib.contextmanager
-def _stack(folder: Path, console: Console) -> Iterator[LoadedConfig]:
-    """The stack in this folder: the one that runs there, else one of our own while the block lasts."""
-    file = folder / CONFIG_NAME
-    if file.exists() and _runs(load(file)):
-        console.print(f"the stack in {folder} is running", style="dim")
-        yield load(file)
+def _stack(loaded: LoadedConfig, console: Console) -> Iterator[None]:
+    """The stack of this configuration: the one that runs in its folder, else one of our own while the block lasts."""
+    if _runs(loaded):
+        console.print(f"the stack in {loaded.folder} is running", style="dim")
+        yield
         return
-    write_config(folder, extra=DEMO_CONFIG)
     with contextlib.ExitStack() as until_stopped:
         with console.status("starting the stack") as status:
 
@@ -125,8 +126,8 @@ def _stack(folder: Path, console: Console) -> Iterator[LoadedConfig]:
                 else:
                     console.print(line, style="dim", highlight=False)
 
-            loaded = until_stopped.enter_context(running_stack(file, progress=tell))
-        yield loaded
+            until_stopped.enter_context(running_stack(loaded.file, progress=tell))
+        yield
 
 
 def _runs(loaded: LoadedConfig) -> bool:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from appliance.config.errors import ConfigError
+from appliance.config.load import load
 
 CONFIG_NAME = "appliance.toml"
 MAX_OFFSET = 3000
@@ -19,6 +20,8 @@ AGENT_ADDRESS = "127.0.0.3"
 """Where the demo's agents have their telephones."""
 AGENTS = ("agent1", "agent2")
 COMPANY_NUMBER = "1800"
+QUIET_NUMBER = "1801"
+"""Calls to it go without the original voice underneath."""
 RTP_PORTS = 400
 MODELS = Path(__file__).parents[2] / "models"
 
@@ -58,12 +61,34 @@ def free_offset(step: int = 100) -> int:
     raise ConfigError(f"no port offset up to {MAX_OFFSET} has all its ports free")
 
 
+def stack_config(folder: Path, port_offset: int | None) -> Path:
+    """The configuration of the stack in `folder`, made when there is none; one that is there stays as it is.
+
+    Raises:
+        ConfigError: there is one, with other ports than asked for; or it cannot be made.
+    """
+    file = folder / CONFIG_NAME
+    if not file.exists():
+        try:
+            return write_config(folder, port_offset or 0)
+        except OSError as error:
+            raise ConfigError(f"{file}: cannot be made: {error.strerror}") from error
+    if port_offset is not None:
+        config, wanted = load(file).config, ports(port_offset)
+        if (config.telephony.sip_port, config.gateway.port) != (wanted.sip, wanted.gateway):
+            raise ConfigError(
+                f"{file} has other ports (SIP {config.telephony.sip_port}, gateway {config.gateway.port}) than offset {port_offset} means",
+                hint="take another folder with --dir, or remove the file",
+            )
+    return file
+
+
 def write_config(folder: Path, port_offset: int = 0, *, models: Path = MODELS, extra: str = "") -> Path:
     """Writes `appliance.toml` and the agents' passwords into `folder`; an earlier file is replaced, passwords are kept.
 
     Args:
         models: folder of the models.
-        extra: more TOML for the end of the file: tables this function does not write (`[play]`, `[listen]`, ...).
+        extra: more TOML for the end of the file: tables this function does not write (`[stt]`, `[listen]`, ...).
 
     Returns:
         The file.
@@ -100,6 +125,9 @@ url = "redis://127.0.0.1:{chosen.redis}/0"
 
 [models]
 folder = "{models.resolve()}"
+
+[play]
+quiet_numbers = ["{QUIET_NUMBER}"]
 """
     file = folder / CONFIG_NAME
     file.write_text(text + (f"\n{extra.strip()}\n" if extra else ""))

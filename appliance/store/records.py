@@ -81,7 +81,7 @@ HEARD_LAST = """(
     WHERE call_id = :call_id AND lane = 'caller_to_agent' AND translated <> '' AND recorded_at <= :flagged_at
     ORDER BY recorded_at DESC, id DESC LIMIT 1
 )"""
-FLAG = _insert(Flag, ["call_id", "flagged_at"], expressions={"utterance_id": HEARD_LAST}, without=("id", "audio"))
+FLAG = _insert(Flag, ["call_id", "flagged_at"], expressions={"utterance_id": HEARD_LAST})
 
 ORDER = (CALL, STARTED, STATE, LANGUAGE, ENDED, VOTE, UTTERANCE, PLAYED, FLAG)
 """In this order the rows of many events give what the events give one after the other."""

@@ -132,5 +132,3 @@ class Flag(Row):
     """None when nothing had been interpreted yet."""
     flagged_at: Mapped[datetime]
     party: Mapped[str] = mapped_column(_CODE)
-    audio: Mapped[str | None]
-    """Path of the kept audio, relative to the state folder."""

@@ -21,6 +21,10 @@ UNDECIDED = "undecided"
 """Language of a call before its decision."""
 FIRST_STATE = "ringing"
 
+_LANGUAGE_FALLBACKS = {"keypad": "language-keypad", "default": "language-default"}
+_UTTERANCE_FALLBACKS = {"refused": "please-repeat", "failed": "failed"}
+_NOBODY_LEFT = ("no-listener", "call-ended")
+"""Reasons of utterances whose listener had gone: no call went on with less."""
 _STAGES = tuple(name for name in StageDelays.__struct_fields__ if name != "total")
 
 
@@ -42,6 +46,8 @@ class CallMetrics:
                 language = label("language", event.language)
                 metrics.LANGUAGE_DECISIONS.labels(language, event.how).inc()
                 metrics.LANGUAGE_DECISION_DELAY.observe(event.after_s)
+                if event.how in _LANGUAGE_FALLBACKS:
+                    _fallback(_LANGUAGE_FALLBACKS[event.how])
                 if call in self._calls:
                     self._move(call, language, self._calls[call][1])
             case UtteranceInterpreted():
@@ -58,6 +64,8 @@ class CallMetrics:
 
     def _utterance(self, event: UtteranceInterpreted) -> None:
         metrics.UTTERANCES.labels(event.lane, event.outcome, label("reason", event.reason)).inc()
+        if event.outcome in _UTTERANCE_FALLBACKS and event.reason not in _NOBODY_LEFT:
+            _fallback(_UTTERANCE_FALLBACKS[event.outcome])
         if event.outcome != "silence":
             metrics.CONFIDENCE.labels(event.lane).observe(event.confidence)
         if event.outcome == "interpreted":
@@ -75,3 +83,7 @@ class CallMetrics:
         before = self._calls.pop(call, None)
         if before is not None:
             metrics.CALLS_ACTIVE.labels(*before).dec()
+
+
+def _fallback(reason: str) -> None:
+    metrics.FALLBACKS.labels(label("reason", reason)).inc()

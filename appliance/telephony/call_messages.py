@@ -10,7 +10,7 @@ Phase = Literal["ringing", "greeting", "connecting", "interpreting", "direct", "
 Outcome = Literal["interpreted", "direct", "no_agent", "caller_gone", "agent_gone", "failed"]
 Resource = Literal["caller", "caller-bridge", "caller-media", "agent", "agent-bridge", "agent-media", "interpreter"]
 """What a call holds. A resource is held from the action that asks for it, so what is only half made is released too."""
-Prompt = Literal["greeting", "hold_on", "agent_greeting", "no_agent", "goodbye", "direct_bridge", "interpretation_lost"]
+Prompt = Literal["greeting", "hold_on", "agent_greeting", "speak_now", "no_agent", "goodbye", "direct_bridge", "interpretation_lost"]
 Notice = Literal["", "direct_bridge", "interpretation_lost"]
 """What the parties are told before they are joined directly; empty: nothing."""
 

@@ -5,10 +5,10 @@
                      +---------------+------ direct <--+
 
 `ringing`: the caller has been answered and gets a media channel. `greeting`: he hears the greeting while agents ring.
-`connecting`: he is asked to hold on and hears music until an agent is there. `interpreting`: both parties are on lanes. `direct`:
-their channels are (being) joined in one bridge. `closing`: one party is gone or there is no agent; the other hears why. An agent
-who answers early leads from `greeting` to `interpreting` at once. Every state leads to `ended` when both are gone, and whatever
-exists then is released.
+`connecting`: he is asked to hold on and hears music until an agent is there. `interpreting`: both parties are on lanes, and only
+now the caller is asked to speak. `direct`: their channels are (being) joined in one bridge. `closing`: one party is gone or there
+is no agent; the other hears why. An agent who answers early leads from `greeting` to `interpreting` at once. Every state leads to
+`ended` when both are gone, and whatever exists then is released.
 """
 
 from __future__ import annotations
@@ -138,7 +138,9 @@ def _waiting(state: CallState, event: CallInput) -> Step:
             return replace(state, music=True), (StartMusic(),)
         case AgentAnswered() if state.agent == "ringing":
             if state.direct:
-                return _join(replace(state, agent="answered"), state.direct, state.notice, "caller")
+                # Who asked for it need not be told, and an agent who answers must not listen to silence meanwhile.
+                notice: Notice = "" if state.notice == "direct_bridge" else state.notice
+                return _join(replace(state, agent="answered"), state.direct, notice, "caller")
             return _hold(replace(state, agent="answered"), "agent-bridge", "agent-media"), (OpenLeg("agent"),)
         case LegReady("agent") if state.agent == "answered":
             state = replace(state, agent="ready")
@@ -146,7 +148,7 @@ def _waiting(state: CallState, event: CallInput) -> Step:
             if state.direct:
                 return _after(attach, _join(state, state.direct, state.notice, "caller", "agent"))
             state, quiet = _silence_music(replace(state, phase="interpreting", reason=""))
-            return state, (*attach, *quiet, Interpret(), Say("agent", "agent_greeting"))
+            return state, (*attach, *quiet, Interpret(), Say("agent", "agent_greeting"), Say("caller", "speak_now"))
         case LegFailed("agent", reason) | LegLost("agent", reason) if state.agent == "answered":
             return _join(state, f"no media to the agent: {reason}", "interpretation_lost", "caller")
         case AgentUnavailable(reason) if state.agent == "ringing":

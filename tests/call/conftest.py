@@ -29,10 +29,6 @@ from appliance.stack.render import render
 SETTLED_S = 8.0
 """A call that has ended leaves nothing behind after this."""
 RING_S = 6.0
-STACK_CONFIG = """
-[play]
-quiet_numbers = ["1801"]
-"""
 
 
 @dataclass
@@ -93,7 +89,7 @@ def programs() -> Programs:
 def stack(programs: Programs) -> Iterator[Running]:
     """A whole stack that takes calls."""
     with _folder() as folder:
-        file = write_config(folder, free_offset(), extra=STACK_CONFIG)
+        file = write_config(folder, free_offset())
         file.write_text(file.read_text().replace("[telephony]\n", f"[telephony]\nring_s = {RING_S}\n", 1))
         with running_stack(file) as loaded:
             yield Running(loaded, layout_of(loaded), programs)

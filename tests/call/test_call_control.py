@@ -148,12 +148,13 @@ async def test_the_caller_waits_with_music_until_the_agent_answers(gateway: Gate
         await agent.wait_for(CallClosed, 8)
         assert (await gateway.over()).outcome == "interpreted"
     caller_heard, agent_heard = heard(phones / "caller"), heard(phones / "agent")
-    spoken = [PITCH_HZ["greeting"], PITCH_HZ["hold_on"]]
+    spoken = [PITCH_HZ["greeting"], PITCH_HZ["hold_on"], PITCH_HZ["speak_now"]]
     music = [place for place, pitch in enumerate(caller_heard) if pitch and all(abs(pitch - other) > 10 for other in (*spoken, AGENT_HZ))]
     assert len(music) * STEP_S > 1.0, "music while nobody answers"
     answer = next(place for place, pitch in enumerate(caller_heard) if abs(pitch - AGENT_HZ) <= 10)
     assert max(music) < answer, "and none after that"
     assert has(caller_heard, PITCH_HZ["greeting"])
+    assert has(caller_heard, PITCH_HZ["speak_now"])
     assert has(caller_heard, AGENT_HZ, 0.8)
     assert has(agent_heard, PITCH_HZ["agent_greeting"])
     assert has(agent_heard, CALLER_HZ, 0.8)

@@ -14,6 +14,7 @@ PITCH_HZ = {
     "greeting": 500,
     "hold_on": 700,
     "agent_greeting": 900,
+    "speak_now": 1900,
     "goodbye": 1100,
     "no_agent": 1300,
     "direct_bridge": 1500,

@@ -13,7 +13,7 @@ from pathlib import Path
 from appliance.config.load import LoadedConfig, load
 from appliance.stack import defaults, install
 from appliance.stack.layout import Layout, layout_of
-from appliance.stack.procfile import asterisk_cli
+from appliance.stack.procfile import asterisk_cli, processes
 from appliance.stack.programs import Programs
 from appliance.stack.render import render
 from appliance.stack.up import environment
@@ -58,11 +58,9 @@ async def running_asterisk(folder: Path, *, edit: dict[str, str] | None = None) 
     layout = layout_of(loaded)
     programs = install.programs(print)
     render(loaded, layout, programs)
-    command = programs.command("asterisk", "-f", "-C", str(layout.asterisk_conf), visible=layout.visible)
+    command = processes(loaded, layout, programs)["asterisk"]
     with (folder / "asterisk.out").open("wb") as output:
-        process = await asyncio.create_subprocess_exec(
-            *command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment()
-        )
+        process = await asyncio.create_subprocess_shell(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, env=environment())
     running = RunningAsterisk(loaded, layout, programs, process)
     try:
         await _until_booted(running)

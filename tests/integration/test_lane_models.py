@@ -22,9 +22,6 @@ from appliance.modelserver.client import ModelClient
 from appliance.speech.vad import VoiceActivity
 from appliance.telephony.media import FRAME_S, FRAME_SAMPLES, AudioReceived, MediaEnded, MediaEvent
 
-pytestmark = pytest.mark.skipif(
-    not all((REPOSITORY / "models/starter" / kind / "model.bin").is_file() for kind in ("stt", "mt")), reason="no starter models yet"
-)
 RATE = 16_000
 PROMPTS = {name: texts for name, texts in read_texts().items() if name in ("please_repeat", "keypad_menu", "language_set")}
 

@@ -8,6 +8,9 @@ import contextlib
 import http
 import json
 import shutil
+import socket
+import ssl
+import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -80,6 +83,32 @@ async def test_it_connects_to_each_worker_with_its_credentials(tmp_path: Path) -
         password = running.loaded.secret("file:ari-password")
     credentials = "Basic " + base64.b64encode(f"setu:{password}".encode()).decode()
     assert seen == {"/ari/setu-1": ("ari", credentials), "/ari/setu-2": ("ari", credentials)}
+
+
+@pytest.fixture
+def certificate(tmp_path: Path) -> tuple[Path, Path]:
+    """A self-signed certificate for 127.0.0.1 and its key, outside the stack's folder."""
+    if shutil.which("openssl") is None:
+        pytest.skip("the certificate is made with openssl")
+    folder = tmp_path / "tls"
+    folder.mkdir()
+    files = folder / "certificate.pem", folder / "key.pem"
+    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=setu -addext subjectAltName=IP:127.0.0.1 -out"
+    subprocess.run([*make.split(), files[0], "-keyout", files[1]], check=True, capture_output=True)
+    return files
+
+
+async def test_with_a_certificate_it_takes_sip_over_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    tls = f'tls_port = {port}\ntls_certificate = "{certificate[0]}"\ntls_key = "{certificate[1]}"\n'
+    async with running_asterisk(tmp_path / "stack", edit={"[telephony]\n": f"[telephony]\n{tls}"}) as running:
+        assert "ERROR" not in running.log()
+        transports = [line.split() for line in running.ask("pjsip show transports").splitlines()]
+        assert [line[2] for line in transports if line[:1] == ["Transport:"] and line[-1] == f"127.0.0.1:{port}"] == ["tls"]
+        trusted = ssl.create_default_context(cafile=certificate[0])
+        _, writer = await asyncio.open_connection("127.0.0.1", port, ssl=trusted)
+        writer.transport.abort()  # Asterisk keeps talking after a polite end
 
 
 async def test_without_a_gateway_a_caller_reaches_an_agent(asterisk: RunningAsterisk, phones: Path) -> None:

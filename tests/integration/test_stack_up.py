@@ -3,22 +3,25 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import psutil
 import pytest
 
 from appliance.config.load import load
-from appliance.stack import defaults
+from appliance.stack import defaults, install
 from appliance.stack.background import running_stack
 from appliance.stack.errors import StackError
 
 STUBS = '[stt]\nengine = "stub"\nmodel = "text=namaste"\n[mt]\nengine = "stub"\nmodel = "text=namaste"\n'
+APPLIANCE = [sys.executable, "-m", "appliance"]
 PROCESSES = {"redis", "asterisk", "model-stt", "model-mt", "model-tts", "gateway-1"}
 
 
@@ -28,12 +31,12 @@ def config(tmp_path: Path) -> Path:
 
 
 class Up:
-    """`python -m appliance.stack` as a person would start it."""
+    """A stack in the foreground, as a person would start it."""
 
-    def __init__(self, config: Path) -> None:
+    def __init__(self, command: list[str]) -> None:
         self.lines: list[str] = []
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "appliance.stack", "--config", str(config)],
+            command,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
@@ -62,14 +65,28 @@ class Up:
         return alive
 
 
+@contextmanager
+def started(*command: str) -> Iterator[Up]:
+    up = Up([*command])
+    try:
+        yield up
+    finally:
+        if up.process.poll() is None:
+            up.process.terminate()
+            up.end()
+        up.process.stdout.close()  # type: ignore[union-attr]
+
+
 @pytest.fixture
 def up(config: Path) -> Iterator[Up]:
-    started = Up(config)
-    yield started
-    if started.process.poll() is None:
-        started.process.terminate()
-        started.end()
-    started.process.stdout.close()  # type: ignore[union-attr]
+    with started(sys.executable, "-m", "appliance.stack", "--config", str(config)) as up:
+        yield up
+
+
+def everything_in_etc() -> dict[str, int]:
+    """Time of the last change, in ns, of every file and folder under /etc."""
+    names = [Path(folder, name) for folder, folders, files in os.walk("/etc") for name in [*folders, *files]]
+    return {str(path): path.lstat().st_mtime_ns for path in [Path("/etc"), *names]}
 
 
 def test_it_comes_up_and_goes_down_cleanly(up: Up, config: Path) -> None:
@@ -84,6 +101,39 @@ def test_it_comes_up_and_goes_down_cleanly(up: Up, config: Path) -> None:
     up.process.send_signal(signal.SIGTERM)
     assert up.end() == 0
     assert up.survivors() == []
+
+
+def test_the_command_makes_a_stack_with_the_starter_models_and_leaves_etc_alone(tmp_path: Path) -> None:
+    install.programs(print)  # packages do write to /etc
+    before = everything_in_etc()
+    folder, offset = tmp_path / "new", defaults.free_offset()
+    with started(*APPLIANCE, "up", "--dir", str(folder), "--port-offset", str(offset)) as up:
+        up.until_ready()
+        assert f" 127.0.0.1 port {defaults.ports(offset).sip} " in up.lines[-1]
+        assert load(folder / defaults.CONFIG_NAME).config.play.quiet_numbers == [defaults.QUIET_NUMBER]
+        up.process.send_signal(signal.SIGINT)
+        assert up.end() == 0
+        assert up.lines[-1] == "stopped\n"
+        assert up.survivors() == []
+    assert everything_in_etc() == before
+
+
+def test_a_damaged_model_is_refused_by_its_name_before_anything_starts(tmp_path: Path) -> None:
+    models = shutil.copytree(defaults.MODELS, tmp_path / "models")
+    damaged = models / "starter" / "mt" / "model.bin"
+    content = bytearray(damaged.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.write_bytes(content)
+    folder = tmp_path / "stack"
+    defaults.write_config(folder, defaults.free_offset(), models=models, extra=STUBS.partition("[mt]")[0])
+    refused = subprocess.run([*APPLIANCE, "up", "--dir", str(folder)], capture_output=True, text=True, timeout=60)
+    assert refused.returncode == 2
+    assert refused.stderr.startswith("error: ")
+    assert f"{damaged} is corrupted" in refused.stderr
+    assert refused.stderr.count("\n") == 1
+    assert refused.stdout == ""
+    assert not (folder / "Procfile").exists()
+    assert not [process for process in psutil.process_iter(["cmdline"]) if str(folder) in " ".join(process.info["cmdline"] or [])]
 
 
 def test_when_one_process_dies_all_stop_and_it_is_named(up: Up) -> None:

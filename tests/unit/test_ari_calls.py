@@ -136,6 +136,7 @@ async def test_a_call_from_the_first_ring_to_the_goodbye(stage: Stage) -> None:
         "attach agent",
         "start",
         "say agent agent_greeting",
+        "say caller speak_now",
         "key caller *",
         "say caller goodbye",
     ]
@@ -222,6 +223,17 @@ async def test_same_language_is_joined_by_policy(stage: Stage) -> None:
     context.publish(decided)
     await stage.state("direct")
     assert decided in stage.events
+    await stage.until(lambda: {"say caller direct_bridge", "say agent direct_bridge"} <= set(stage.told), "both are told")
+
+
+@pytest.mark.parametrize("how", ["default", "memory"])
+async def test_what_nobody_said_in_this_call_joins_nobody(stage: Stage, how: str) -> None:
+    await stage.interpreting()
+    context = stage.interpreters[0].context
+    context.publish(LanguageDecided(call_id=context.call_id, at=0.0, language="hi", confidence=0.9, after_s=1.0, votes=[], how=how))  # type: ignore[arg-type]
+    await stage.asterisk.hang_up(stage.asterisk.agent())
+    assert (await stage.over()).outcome == "interpreted"
+    assert "direct" not in stage.states
 
 
 async def test_an_interpreter_that_gives_up_announces_and_joins(stage: Stage) -> None:

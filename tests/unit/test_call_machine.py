@@ -215,6 +215,14 @@ def test_music_stops_before_interpretation_starts() -> None:
     assert actions.index(machine.StopMusic()) < actions.index(machine.Interpret()) < actions.index(Say("agent", "agent_greeting"))
 
 
+def test_the_caller_is_asked_to_speak_once_somebody_listens() -> None:
+    replay = waiting()
+    asked = Say("caller", "speak_now")
+    assert asked not in replay.actions
+    actions = replay.feed(AgentAnswered(), LegReady("agent"))
+    assert actions.index(machine.Interpret()) < actions.index(asked)
+
+
 def test_an_agent_who_answers_during_the_greeting_is_interpreted_at_once_and_without_music() -> None:
     replay = Replay()
     replay.feed(CallerArrived(), LegReady("caller"), AgentAnswered(), LegReady("agent"))
@@ -278,6 +286,12 @@ def test_without_interpreter_from_the_start_the_agent_is_joined_when_he_answers(
     replay.feed(CallerArrived(), DirectWanted("no models", "interpretation_lost"), LegReady("caller"))
     replay.feed(PromptDone("caller", "greeting"), PromptDone("caller", "hold_on"))
     assert replay.feed(AgentAnswered()) == [machine.StopMusic(), JoinDirectly(("caller",), "interpretation_lost")]
+
+
+def test_key_zero_while_waiting_joins_the_agent_at_once_when_he_answers() -> None:
+    replay = waiting()
+    replay.feed(DigitPressed("caller", "0"))
+    assert replay.feed(AgentAnswered()) == [machine.StopMusic(), JoinDirectly()]
 
 
 def test_no_media_to_the_caller_sends_him_to_the_queue_before_anything_is_released() -> None:

@@ -9,9 +9,9 @@ from appliance.cli import frame
 from appliance.cli.frame import COMMANDS, LazyCommand, appliance
 from appliance.cli.options import USUAL_PLACES, config_path
 from appliance.cli.table import table
-from appliance.cli.up import stack_config
 from appliance.config.errors import ConfigError
 from appliance.config.load import load
+from appliance.stack.defaults import stack_config
 
 
 def test_help_lists_every_command_without_importing_any() -> None:
@@ -50,15 +50,19 @@ def test_a_missing_command_says_so_in_one_line_and_harms_no_other(monkeypatch: p
     assert CliRunner().invoke(appliance, ["--help"]).exit_code == 0
 
 
-def test_an_error_of_the_appliance_is_a_message_and_status_2(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "words", [["transcripts", "list", "--config", "{file}"], ["up", "--dir", "{folder}"], ["demo", "--dir", "{folder}"]], ids=" ".join
+)
+def test_an_error_of_the_appliance_is_a_message_and_status_2(tmp_path: Path, words: list[str]) -> None:
     file = tmp_path / "appliance.toml"
     file.write_text("[gateway]\nprot = 1\n")
-    command = [sys.executable, "-m", "appliance", "transcripts", "list", "--config", str(file)]
+    command = [sys.executable, "-m", "appliance", *(word.format(file=file, folder=tmp_path) for word in words)]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 2
-    assert result.stderr.startswith(f"error: {file}:2: gateway.prot: unknown key (did you mean port?)")
+    assert result.stderr.startswith(f"error: {file}:2: gateway.prot: unknown key (did you mean port?); allowed in [gateway]: host, port, ")
     assert result.stderr.count("\n") == 1
     assert result.stdout == ""
+    assert list(tmp_path.iterdir()) == [file]
 
 
 def test_the_configuration_is_the_named_one_then_the_variable_then_the_usual_places(

@@ -10,6 +10,7 @@ from appliance.events import KeyPressed, LanguageDecided, UtterancePlayed
 from appliance.interpreter import call as call_module
 from appliance.interpreter import scope as scope_module
 from appliance.interpreter import understanding
+from appliance.interpreter.clock import LAST_WORDS_S
 from appliance.interpreter.prompts import PromptError
 from appliance.modelserver.errors import Unavailable
 
@@ -270,7 +271,7 @@ async def test_a_transport_that_breaks_ends_its_leg_only(rig: Rig) -> None:
             yield
 
     rig.call.attach("agent", Broken())
-    await rig.run(0.2)
+    await rig.run(LAST_WORDS_S + 0.2)
     assert rig.clock.legs == 1
     await rig.call.say("agent", "goodbye")
     rig.call.attach("agent", rig.agent)

@@ -10,6 +10,7 @@ from appliance.interpreter.clock import MediaClock
 from appliance.interpreter.leg import PREBUFFER, Leg
 from appliance.speech.listen import ListenEvent
 from appliance.speech.vad import WINDOW
+from appliance.telemetry import metrics
 from appliance.telephony.media import FRAME_S
 
 
@@ -162,3 +163,24 @@ async def test_received_audio_is_not_taken_for_missing_audio() -> None:
         clock.tick(index * 0.02)
     assert len(leg._inbound) < 2 * WINDOW, "no silence was added to it"
     assert leg._ticks_without_audio <= 4
+
+
+def gaps() -> float:
+    return metrics.REGISTRY.get_sample_value("setu_media_gaps_total", {"party": "caller"}) or 0.0
+
+
+async def test_a_stretch_without_audio_is_one_gap_however_long_and_the_next_one_another() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, _, _ = leg_of(clock)
+    before = gaps()
+    leg._receive(bytes(640))
+    for index in range(5):
+        clock.tick(index * FRAME_S)
+    assert gaps() == before, "a tenth of a second is jitter"
+    for index in range(5, 60):
+        clock.tick(index * FRAME_S)
+    assert gaps() == before + 1
+    leg._receive(bytes(640))
+    for index in range(60, 80):
+        clock.tick(index * FRAME_S)
+    assert gaps() == before + 2

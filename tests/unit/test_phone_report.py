@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import jsonschema
@@ -143,3 +144,11 @@ def test_a_language_decided_late_is_not_right() -> None:
 def test_percentiles_are_values_that_occurred() -> None:
     values = [float(number) for number in range(1, 21)]
     assert (report.percentile(values, 0.5), report.percentile(values, 0.95), report.percentile([3.0], 0.95)) == (10.0, 19.0, 3.0)
+
+
+def test_every_field_is_explained_to_readers() -> None:
+    described = (Path(__file__).parents[2] / "docs" / "report.md").read_text(encoding="utf-8")
+    names = {name for kind in report.schema()["$defs"].values() for name in kind["properties"]}
+    words = {word for code in re.findall(r"`([^`]+)`", described.partition("## Fields")[2]) for word in re.findall(r"\w+", code)}
+    assert {"line", "calls_through"} <= names
+    assert not names - words

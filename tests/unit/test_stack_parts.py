@@ -107,10 +107,11 @@ def test_the_written_configuration_keeps_its_passwords_to_itself(tmp_path: Path)
     said = password.read_text()
     assert stat.S_IMODE(password.stat().st_mode) == 0o600
     assert said.strip() not in first.read_text()
-    loaded = load(defaults.write_config(tmp_path, 100, extra="[play]\noriginal_voice = false"))
+    loaded = load(defaults.write_config(tmp_path, 100, extra="[listen]\npreroll_s = 0.3"))
     assert password.read_text() == said
     assert loaded.config.telephony.sip_port == 5160
-    assert loaded.config.play.original_voice is False
+    assert loaded.config.listen.preroll_s == 0.3
+    assert loaded.config.play.quiet_numbers == [defaults.QUIET_NUMBER]
 
 
 def test_proxies_stay_outside(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,8 +13,6 @@ from appliance.training.translator_score import StarterTranslator, held_out
 STARTER = Path(__file__).parents[2] / "models" / "starter" / "mt"
 BOOK = phrasebook.load(STARTER.parents[1] / "phrasebook")
 
-pytestmark = pytest.mark.skipif(not (STARTER / "model.bin").is_file(), reason="no starter bundle in models/starter")
-
 
 @pytest.fixture(scope="module")
 def translator() -> StarterTranslator:

@@ -1,4 +1,5 @@
 from collections.abc import Iterator
+from typing import Literal
 
 import pytest
 
@@ -37,9 +38,9 @@ def started(call: str) -> Event:
     return CallStarted(call_id=call, at=1.0, caller_number="1", called_number="2", worker="gateway-1")
 
 
-def decided(call: str, language: str) -> Event:
+def decided(call: str, language: str, how: Literal["votes", "keypad", "default", "memory"] = "votes") -> Event:
     vote = LanguageVote(source="audio", scores={language: 1.0}, weight=1.0)
-    return LanguageDecided(call_id=call, at=2.0, language=language, confidence=0.9, after_s=1.5, votes=[vote], how="votes")
+    return LanguageDecided(call_id=call, at=2.0, language=language, confidence=0.9, after_s=1.5, votes=[vote], how=how)
 
 
 def utterance(outcome: str, reason: str = "", **delays: float) -> UtteranceInterpreted:
@@ -108,6 +109,43 @@ def test_refused_and_silent_utterances_count_but_have_no_delay() -> None:
     assert value("setu_utterances_total", outcome="refused", reason="low-confidence", **lane) == refused + 1
     assert value("setu_delay_seconds_count", **lane) == delays
     assert value("setu_confidence_count", **lane) == confidences + 1
+
+
+def fallbacks() -> dict[str, float]:
+    (family,) = metrics.FALLBACKS.collect()
+    return {sample.labels["reason"]: sample.value for sample in family.samples}
+
+
+@pytest.mark.parametrize(
+    ("event", "reason"),
+    [
+        (decided("c", "ta", "keypad"), "language-keypad"),
+        (decided("c", "hi", "default"), "language-default"),
+        (utterance("refused", "unclear-speech"), "please-repeat"),
+        (utterance("failed", "timeout"), "failed"),
+    ],
+)
+def test_what_went_with_less_than_it_should_counts_as_a_fallback(event: Event, reason: str) -> None:
+    before = fallbacks()
+    CallMetrics().observe(event)
+    assert fallbacks() == before | {reason: before.get(reason, 0.0) + 1}
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        decided("c", "ta", "votes"),
+        decided("c", "ta", "memory"),
+        utterance("interpreted"),
+        utterance("silence"),
+        utterance("failed", "no-listener"),
+        utterance("failed", "call-ended"),
+    ],
+)
+def test_what_went_as_it_should_is_no_fallback(event: Event) -> None:
+    before = fallbacks()
+    CallMetrics().observe(event)
+    assert fallbacks() == before
 
 
 def test_keys_keep_their_digit() -> None:

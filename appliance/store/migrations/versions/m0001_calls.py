@@ -81,7 +81,6 @@ def upgrade() -> None:
         sa.Column("utterance_id", RowId),
         sa.Column("flagged_at", Moment(), nullable=False),
         sa.Column("party", sa.String(32), nullable=False),
-        sa.Column("audio", sa.String()),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_flags")),
         sa.ForeignKeyConstraint(["call_id"], ["calls.id"], name=op.f("fk_flags_call_id"), ondelete="CASCADE"),
         sa.ForeignKeyConstraint(["utterance_id"], ["utterances.id"], name=op.f("fk_flags_utterance_id"), ondelete="SET NULL"),
