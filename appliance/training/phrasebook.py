@@ -1,7 +1,8 @@
 """The phrasebook: sentence templates with slots, in every language, and their split into training, development and test.
 
-The split is by *combination*: a sentence of the test split (template and slot values together) is never trained on, and
-neither is any digit string that occurs in it. It is a pure function of the sentence, so that nobody needs to keep lists.
+The split is by *combination*: a sentence of the test split (template and slot values together) is never trained on. Digit
+strings of three digits and more are split by themselves: one that is held out occurs in no training sentence. It is a pure
+function of the sentence, so that nobody needs to keep lists.
 """
 
 from __future__ import annotations
