@@ -91,8 +91,6 @@ class _Engine:
         self._chunks: list[npt.NDArray[np.int16]] = []
         self._words: list[tuple[int, float]] = []
         self._callback = _CALLBACK(self._receive)  # kept: ctypes frees a callback nobody holds
-        self.library.espeak_SetSynthCallback(self._callback)
-        self._voice = ""
 
     def _receive(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
         if samples and count > 0:
@@ -105,10 +103,10 @@ class _Engine:
         return 0
 
     def say(self, text: str, manner: Manner) -> tuple[npt.NDArray[np.int16], list[tuple[int, float]]]:
-        if manner.voice != self._voice:
-            if self.library.espeak_SetVoiceByName(manner.voice.encode()) != 0:
-                raise SpeechError(f"espeak-ng has no voice {manner.voice!r}")
-            self._voice = manner.voice
+        # Whoever else uses the library in this process leaves callback and voice as theirs.
+        self.library.espeak_SetSynthCallback(self._callback)
+        if self.library.espeak_SetVoiceByName(manner.voice.encode()) != 0:
+            raise SpeechError(f"espeak-ng has no voice {manner.voice!r}")
         settings = {_RATE: manner.words_per_minute, _PITCH: manner.pitch, _RANGE: manner.pitch_range, _WORD_GAP: manner.word_gap}
         for parameter, value in settings.items():
             self.library.espeak_SetParameter(parameter, value, 0)
