@@ -77,6 +77,8 @@ class Recognition:
     no_speech_prob: float = 0.0
     agreement: float | None = None
     """How far a second reading of the sound that knows no sentences supports the text, 0 to 1; None: the engine has none."""
+    empty_prob: float | None = None
+    """Probability that the model would rather write nothing: no speech, or speech it was not made for; None: it does not tell."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,8 @@ TOKENS_PER_S = 30
 """More than any of the languages needs, so that a decoder that repeats itself on a short clip stops early."""
 SPARE_TOKENS = 16
 SAMPLES_PER_STATE = 320  # 20 ms
+DECLINED_FROM = 0.5
+"""Probability of no speech from which on a model that would rather write nothing is not asked what it might be."""
 MAX_TOKENS = 448
 """Positions of Whisper's decoder, prompt included."""
 
@@ -57,32 +59,40 @@ class WhisperDecoder:
                 scores = [{} if job.language else self._among(item, job) for job, item in zip(jobs, found, strict=True)]
             languages = [job.language or max(item, key=item.__getitem__) for job, item in zip(jobs, scores, strict=True)]
             prompts = [[self._start, self._languages[code], *self._task] for code in languages]
-            results = self._generate(states, prompts, features.shape[2], 1)
+            results = self._generate(states, prompts, beam=1, length=len(prompts[0]) if beam > 1 else _longest(features))
+            empty = [self._empty_prob(result) for result in results]
             if beam > 1:
-                # A beam ranks an empty text last, whatever its probability: only the greedy decode can decline to answer.
-                wider = self._generate(states, prompts, features.shape[2], beam)
-                results = [other if first.sequences_ids[0] else first for first, other in zip(results, wider, strict=True)]
+                # A beam ranks an empty text last, whatever its probability: only the first step of a greedy decode tells that one.
+                wider = self._generate(states, prompts, beam=beam, length=_longest(features))
+                results = [first if _declines(first, nothing) else other for first, other, nothing in zip(results, wider, empty, strict=True)]
         except RuntimeError as error:
             raise EngineFailed(f"recognition of {len(jobs)} utterances: {error}") from error
         heard = np.asarray(states).astype(np.float32, copy=False) if self._opinion else [None] * len(jobs)
         return [
-            self._recognition(result, language, shares, None if row is None else row[: len(job.samples) // SAMPLES_PER_STATE])
-            for result, language, shares, row, job in zip(results, languages, scores, heard, jobs, strict=True)
+            self._recognition(result, language, shares, nothing, None if row is None else row[: len(job.samples) // SAMPLES_PER_STATE])
+            for result, language, shares, nothing, row, job in zip(results, languages, scores, empty, heard, jobs, strict=True)
         ]
 
-    def _generate(self, states: Any, prompts: list[list[int]], frames: int, beam: int) -> list[Any]:
+    def _generate(self, states: Any, prompts: list[list[int]], *, beam: int, length: int) -> list[Any]:
+        """`length`: most tokens, all of the prompt but one included. The logits are told for a greedy decode."""
         found: list[Any] = self._model.generate(
             states,
             prompts,
             beam_size=beam,
             num_hypotheses=beam if self._opinion else 1,
-            max_length=min(MAX_TOKENS, SPARE_TOKENS + TOKENS_PER_S * frames // FRAMES_PER_S),
+            max_length=length,
             return_scores=True,
+            return_logits_vocab=beam == 1,
             return_no_speech_prob=True,
         )
         return found
 
-    def _recognition(self, result: Any, language: str, scores: dict[str, float], states: Floats | None) -> Recognition:
+    def _empty_prob(self, result: Any) -> float:
+        """Probability that the first token of a greedy decode is the end."""
+        first = np.asarray(result.logits[0], np.float64).reshape(-1)
+        return float(np.exp(first[self._end] - first.max()) / np.exp(first - first.max()).sum())
+
+    def _recognition(self, result: Any, language: str, scores: dict[str, float], empty: float, states: Floats | None) -> Recognition:
         texts = [self._text(ids) for ids in result.sequences_ids]
         best, agreement = 0, None
         if self._opinion is not None and states is not None:
@@ -102,6 +112,7 @@ class WhisperDecoder:
             avg_logprob=result.scores[best] * length / (length + 1) if length else 0.0,
             no_speech_prob=result.no_speech_prob,
             agreement=agreement,
+            empty_prob=empty,
         )
 
     def _text(self, ids: Sequence[int]) -> str:
@@ -119,3 +130,13 @@ class WhisperDecoder:
         if number is None:
             raise EngineUnavailable(f"the recogniser's tokenizer.json has no token {token}")
         return int(number)
+
+
+def _longest(features: Features) -> int:
+    frames: int = features.shape[2]
+    return min(MAX_TOKENS, SPARE_TOKENS + TOKENS_PER_S * frames // FRAMES_PER_S)
+
+
+def _declines(first: Any, empty: float) -> bool:
+    """Whether there is nothing to write: an empty decode of what is no speech. One of speech the beam has a guess at."""
+    return not first.sequences_ids[0] and empty >= DECLINED_FROM and first.no_speech_prob >= DECLINED_FROM

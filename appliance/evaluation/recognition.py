@@ -11,13 +11,16 @@ from appliance.evaluation.manifest import SpokenRow
 from appliance.evaluation.results import Outcome
 from appliance.evaluation.translation import Translated, Translator
 from appliance.interpreter.belief import Belief
-from appliance.interpreter.confidence import Evidence, is_silence
+from appliance.interpreter.confidence import Evidence, is_silence, is_wordless
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.identify import CODES, Identifier, Observation
-from appliance.interpreter.models_protocol import Models
+from appliance.interpreter.models_protocol import Models, Samples
+from appliance.interpreter.segment import prefix_agreement
 from appliance.modelserver.messages import Transcript
 from appliance.text.languages import HINGLISH, language
 
+PARTIAL_SHARE = 0.7
+"""Of the audio is given to the partial decode that the final one is compared with."""
 TIMEOUT_S = 60.0
 """For one request: an evaluation measures slowness, it does not give up on it."""
 
@@ -46,9 +49,12 @@ class Listening:
         text = self.hinglish.canonical(transcript.text) if row.language == HINGLISH.code else transcript.text.strip()
         found = None if self.held else await self._language(transcript, text, len(heard) / audio.RATE)
         latency_s = time.monotonic() - began
-        evidence = Evidence(text, transcript.avg_logprob, transcript.no_speech_prob, support=transcript.agreement)
+        confirmed = prefix_agreement(await self._partial(heard, transcript.language), text)
+        evidence = Evidence(
+            text, transcript.avg_logprob, transcript.no_speech_prob, confirmed, transcript.agreement, transcript.empty_prob
+        )
         translation = Translated()
-        if self.translate and row.target_language and not is_silence(evidence):
+        if self.translate and row.target_language and not is_wordless(evidence):
             began = time.monotonic()
             source = row.language if found in (None, code) else str(found)
             translation = await Translator(self.models, self.hinglish).translate(text, source, row.target_language)
@@ -74,9 +80,16 @@ class Listening:
             avg_logprob=transcript.avg_logprob,
             no_speech_prob=transcript.no_speech_prob,
             agreement=transcript.agreement,
+            empty_prob=transcript.empty_prob,
+            partial_agreement=1.0 if confirmed is None else confirmed,
             translation_score=translation.score,
             translation_flaw=translation.flaw,
         )
+
+    async def _partial(self, heard: Samples, code: str) -> str:
+        """What a call would have recognised shortly before the end of the speech."""
+        begun = heard[: round(len(heard) * PARTIAL_SHARE)]
+        return (await self.models.transcribe(begun, language=code, partial=True, timeout_s=TIMEOUT_S)).text
 
     async def _language(self, transcript: Transcript, text: str, seconds: float) -> str:
         """What a call would take the language for after this one utterance of a caller it never heard."""

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from appliance.evaluation.errors import EvaluationError
 from appliance.evaluation.results import Outcome
 from appliance.interpreter.calibration import RANGES, Calibration, Point, features
-from appliance.interpreter.confidence import Evidence, is_silence
+from appliance.interpreter.confidence import Evidence, is_silence, is_wordless
 
 IN_DOMAIN_REFUSED = 0.06
 """Most of the understandable utterances that may be refused."""
@@ -117,12 +117,15 @@ def _features(item: Outcome) -> dict[str, float]:
         avg_logprob=item.avg_logprob,
         no_speech_prob=item.no_speech_prob,
         support=item.agreement,
+        empty_prob=item.empty_prob,
+        partial_agreement=item.partial_agreement,
         translation_score=item.translation_score,
     )
 
 
 def _needs_score(item: Outcome) -> bool:
-    return not item.translation_flaw and not is_silence(Evidence(item.hypothesis, item.avg_logprob or 0.0, item.no_speech_prob or 0.0))
+    seen = Evidence(item.hypothesis, item.avg_logprob or 0.0, item.no_speech_prob or 0.0)
+    return not (item.translation_flaw or is_wordless(seen) or is_silence(seen))
 
 
 def _fit(rows: Floats, wanted: Floats) -> tuple[Floats, float]:

@@ -44,6 +44,10 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     no_speech_prob: float | None = None
     agreement: float | None = None
     """Of the recogniser's second reading with its text."""
+    empty_prob: float | None = None
+    """That the recogniser would rather have written nothing."""
+    partial_agreement: float | None = None
+    """Of what a partial decode saw with the final one; 1 where it saw too little to differ."""
     translation_score: float | None = None
     """Mean log-probability per token of the translation."""
     translation_flaw: str = ""

@@ -2,6 +2,7 @@
 
 - `stt.tsv`: sentences (`kind` is `fixed` for those without slots, whose wording is not held out), several in one, and numbers
   alone, with slot values and translation;
+- `lid.tsv`: those of `stt.tsv` whose words tell the language; a number said in English does not;
 - `mt.tsv`: sentences of every direction;
 - `offtopic.tsv`: speech about other things, to be refused;
 - `quiet.tsv`: silence and noise, in which nothing is to be recognised.
@@ -32,6 +33,8 @@ OFF_TOPIC_SHARE = 0.5
 """Off-topic utterances to every other one."""
 QUIET_S = 20.0
 SILENT_CLIPS = 3
+ENGLISH = "english"
+"""Kind of an utterance without a word of its language."""
 ENGLISH_DIGITS = 0.3
 """Share of speakers who say numbers in English."""
 SPEECH_HEADER = ("audio", "text", "language", "values", "target_language", "reference", "target_values", "kind", "voice")
@@ -76,6 +79,7 @@ def write(folder: Path, book_folder: Path, *, split: Split = "test", per_languag
                 rows[name].append(_record(utterances, folder, f"audio/{name}-{code}-{number + 1:03}.wav", rng))
                 done += 1
                 progress(done, total)
+    rows["lid"] = [row for row in rows["stt"] if row[SPEECH_HEADER.index("kind")] != ENGLISH]
     for name, found in rows.items():
         _write(folder / f"{name}.tsv", SPEECH_HEADER, found)
     _write(folder / "quiet.tsv", SPEECH_HEADER, _quiet(folder, seed))
@@ -180,8 +184,9 @@ def _record(utterances: Iterator[Said], folder: Path, name: str, rng: random.Ran
     except OSError as error:
         raise EvaluationError(f"{folder / name}: cannot be written: {error.strerror}") from error
     utterance = item.utterance
+    kind = utterance.kind if utterance.language_known else ENGLISH
     values, target_values = "|".join(item.values), "|".join(item.target_values)
-    return name, utterance.text, utterance.code, values, item.target, item.reference, target_values, utterance.kind, utterance.manner.voice
+    return name, utterance.text, utterance.code, values, item.target, item.reference, target_values, kind, utterance.manner.voice
 
 
 def _quiet(folder: Path, seed: int) -> list[Sequence[str]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from appliance.config.schema import Config
 from appliance.interpreter import confidence
 from appliance.interpreter.calibration import TRANSLATION, Calibration, features
-from appliance.interpreter.confidence import Evidence, is_silence
+from appliance.interpreter.confidence import Evidence, is_silence, is_wordless
 
 SPEECH_LEAST = 0.35
 """Threshold of a recogniser without a calibration."""
@@ -20,8 +20,12 @@ TRANSLATION_LEAST = 0.3
 UNCLEAR = "unclear-speech"
 UNSUPPORTED = "unsupported-speech"
 """The recogniser is sure, but what it wrote is not what sounds: it recites a sentence it knows."""
+UNKNOWN = "unknown-speech"
+"""Speech that the recogniser was not made for."""
 UNSURE = "unsure-translation"
-_REASONS = {"log_agreement": UNSUPPORTED, TRANSLATION: UNSURE}
+EMPTY_MOST = 0.5
+"""Without a calibration, what is more probably to be left empty than not is refused."""
+_REASONS = {"log_agreement": UNSUPPORTED, "empty_log_odds": UNKNOWN, TRANSLATION: UNSURE}
 """By the feature that costs most; `UNCLEAR` for the others."""
 
 
@@ -39,7 +43,7 @@ class Belief:
 
     def overall(self, seen: Evidence, translation_score: float | None, flaw: str = "") -> float:
         """Confidence in an utterance and its translation; 0 for silence and for a translation with a flaw."""
-        if flaw or is_silence(seen):
+        if flaw or is_wordless(seen) or is_silence(seen):
             return 0.0
         if (weighed := self._weighed(seen, translation_score)) is not None:
             calibration, values = weighed
@@ -57,10 +61,12 @@ class Belief:
         """
         if flaw:
             return flaw
-        if is_silence(seen):
+        if is_wordless(seen) or is_silence(seen):
             return UNCLEAR
         weighed = self._weighed(seen, translation_score)
         if weighed is None:
+            if seen.empty_prob is not None and seen.empty_prob > EMPTY_MOST:
+                return UNKNOWN
             if confidence.recognised(seen) < self._least(None):
                 return UNCLEAR
         else:
@@ -89,7 +95,12 @@ class Belief:
         if calibration is None:
             return None
         values = features(
-            avg_logprob=seen.avg_logprob, no_speech_prob=seen.no_speech_prob, support=seen.support, translation_score=translation_score
+            avg_logprob=seen.avg_logprob,
+            no_speech_prob=seen.no_speech_prob,
+            support=seen.support,
+            empty_prob=seen.empty_prob,
+            partial_agreement=1.0 if seen.agreement is None else seen.agreement,
+            translation_score=translation_score,
         )
         if translation_score is None and calibration.weighs_translation:
             values[TRANSLATION] = calibration.best(TRANSLATION)

@@ -26,6 +26,8 @@ RANGES: dict[str, tuple[float, float]] = {
     "avg_logprob": (-4.0, 0.0),
     "no_speech_log_odds": (-_ODDS, _ODDS),
     "log_agreement": (-4.0, 0.0),
+    "empty_log_odds": (-_ODDS, _ODDS),
+    "partial_agreement": (0.0, 1.0),
     "translation_score": (-4.0, 0.0),
 }
 """What may be weighed, and the bounds it is kept within. Logarithms are natural; the agreement is that of the second reading."""
@@ -93,7 +95,13 @@ class Calibration(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 def features(
-    *, avg_logprob: float | None, no_speech_prob: float | None, support: float | None, translation_score: float | None
+    *,
+    avg_logprob: float | None,
+    no_speech_prob: float | None,
+    support: float | None,
+    empty_prob: float | None,
+    partial_agreement: float | None,
+    translation_score: float | None,
 ) -> dict[str, float]:
     """The features that can be had, by name.
 
@@ -101,12 +109,16 @@ def features(
         avg_logprob: of the recogniser, natural logarithm, mean per token.
         no_speech_prob: of the recogniser.
         support: of its text by the second reading, 0 to 1.
+        empty_prob: that the recogniser would rather have written nothing.
+        partial_agreement: of the last partial decode with the final one, 0 to 1.
         translation_score: as `avg_logprob`, of the translator.
     """
     found: dict[str, float | None] = {
         "avg_logprob": avg_logprob,
         "no_speech_log_odds": None if no_speech_prob is None else _log_odds(no_speech_prob),
         "log_agreement": None if support is None else math.log(max(support, 1e-9)),
+        "empty_log_odds": None if empty_prob is None else _log_odds(empty_prob),
+        "partial_agreement": partial_agreement,
         TRANSLATION: translation_score,
     }
     return {name: _within(value, *RANGES[name]) for name, value in found.items() if value is not None}

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Callable
 
 from appliance.events import LaneName, PartialRecognised, Party, StageDelays, UtteranceInterpreted
-from appliance.interpreter.confidence import Evidence, is_silence
+from appliance.interpreter.confidence import Evidence, is_silence, is_wordless
 from appliance.interpreter.delivery import Entry
 from appliance.interpreter.hearing import Ahead, Decoded, Hearing
 from appliance.interpreter.leg import Leg
@@ -20,9 +20,12 @@ from appliance.interpreter.tasks import Tasks
 from appliance.modelserver.errors import ModelServerError, TimedOut
 from appliance.speech.endpoint import Heard
 from appliance.speech.listen import Utterance
+from appliance.speech.vad import RATE
 
 log = logging.getLogger(__name__)
 
+_ASKED_FROM_S = 1.0
+"""Something of which no word was understood is to be said again only if it was so long: less is a cough or a murmur."""
 _UNDECIDED_S = 3.0
 """What was said in an open language waits so long for more speech to decide it; then the caller is asked."""
 
@@ -96,7 +99,7 @@ class Understanding:
         try:
             ahead = await _worked(hearing.ahead)
             decoded = ahead.decoded if ahead is not None else await self._recogniser.decode(utterance.audio)
-            if is_silence(_evidence(decoded)):
+            if _is_nothing(_evidence(decoded), utterance):
                 self.nothing(hearing, utterance, Result("silence", "no-speech"))
                 return []
             source = self._recogniser.hear(hearing.number, decoded, final=True)
@@ -207,7 +210,13 @@ class Understanding:
 def _evidence(decoded: Decoded, partial: str = "") -> Evidence:
     transcript = decoded.transcript
     confirmed = prefix_agreement(partial, decoded.text) if partial else None
-    return Evidence(decoded.text, transcript.avg_logprob, transcript.no_speech_prob, confirmed, transcript.agreement)
+    return Evidence(
+        decoded.text, transcript.avg_logprob, transcript.no_speech_prob, confirmed, transcript.agreement, transcript.empty_prob
+    )
+
+
+def _is_nothing(seen: Evidence, utterance: Utterance) -> bool:
+    return is_silence(seen) or (is_wordless(seen) and len(utterance.audio) < _ASKED_FROM_S * RATE)
 
 
 async def _worked(ahead: asyncio.Task[Ahead] | None) -> Ahead | None:

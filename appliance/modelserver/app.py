@@ -140,6 +140,7 @@ def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifie
                 queue_s=done.queue_s,
                 compute_s=done.compute_s,
                 agreement=heard.agreement,
+                empty_prob=heard.empty_prob,
             )
         )
 

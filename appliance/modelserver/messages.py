@@ -42,6 +42,8 @@ class Transcript(msgspec.Struct, frozen=True):
     """Time in the engine."""
     agreement: float | None = None
     """How far a second reading of the sound that knows no sentences supports the text, 0 to 1; null: the engine has none."""
+    empty_prob: float | None = None
+    """Probability that the recogniser would rather write nothing: no speech, or speech it was not made for; null: it does not tell."""
 
 
 class TextQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

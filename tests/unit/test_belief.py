@@ -110,12 +110,19 @@ def test_a_partial_decode_needs_more_than_the_threshold() -> None:
 
 
 def test_features_are_kept_within_their_ranges() -> None:
-    worst = calibration.features(avg_logprob=-90.0, no_speech_prob=1.0, support=0.0, translation_score=-90.0)
-    best = calibration.features(avg_logprob=1.0, no_speech_prob=0.0, support=1.0, translation_score=1.0)
+    worst = calibration.features(
+        avg_logprob=-90.0, no_speech_prob=1.0, support=0.0, empty_prob=1.0, partial_agreement=-1.0, translation_score=-90.0
+    )
+    best = calibration.features(
+        avg_logprob=1.0, no_speech_prob=0.0, support=1.0, empty_prob=0.0, partial_agreement=2.0, translation_score=1.0
+    )
     for name, (low, high) in RANGES.items():
         ends = (worst[name], best[name])
-        assert ends == pytest.approx((high, low) if name == "no_speech_log_odds" else (low, high))
-    assert calibration.features(avg_logprob=None, no_speech_prob=None, support=None, translation_score=-1.0) == {"translation_score": -1.0}
+        assert ends == pytest.approx((high, low) if name.endswith("_log_odds") else (low, high))
+    only = calibration.features(
+        avg_logprob=None, no_speech_prob=None, support=None, empty_prob=None, partial_agreement=None, translation_score=-1.0
+    )
+    assert only == {"translation_score": -1.0}
 
 
 @pytest.mark.parametrize(

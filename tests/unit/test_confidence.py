@@ -14,8 +14,9 @@ def test_confidence_is_the_mean_probability_less_disagreement() -> None:
 
 
 def test_silence_is_no_text_or_a_weak_decode_of_no_speech() -> None:
-    assert is_silence(Evidence("", 0.0, 0.0))
-    assert is_silence(Evidence(" .", 0.0, 0.0))
+    assert is_silence(Evidence("", 0.0, 0.9))
+    assert is_silence(Evidence(" .", 0.0, 0.9))
+    assert not is_silence(Evidence("", 0.0, 0.1)), "speech of which no word was understood"
     assert is_silence(Evidence("धन्यवाद", -1.0, 0.9))
     assert not is_silence(Evidence("धन्यवाद", -0.05, 0.9))
     assert not is_silence(Evidence("धन्यवाद", -1.0, 0.1))

@@ -112,6 +112,8 @@ def translated_rows(count: int, seed: int) -> list[Outcome]:
             hypothesis="" if number % 17 == 0 else "x",
             translation_score=-abs(rng.normal(0.2 if row.in_domain else 0.8, 0.3)),
             translation_flaw="number-lost" if number % 23 == 0 else "",
+            empty_prob=float(rng.uniform(0.0, 0.3 if row.in_domain else 0.9)),
+            partial_agreement=float(rng.uniform(0.6 if row.in_domain else 0.0, 1.0)),
         )
         for number, row in enumerate(made_up(count, seed))
     ]
@@ -124,7 +126,9 @@ def test_a_call_refuses_exactly_what_the_curve_counts() -> None:
     belief = Belief(Config(), made)
     refused = {True: 0, False: 0}
     for row in rows:
-        seen = Evidence(row.hypothesis, row.avg_logprob or 0.0, row.no_speech_prob or 0.0, support=row.agreement)
+        seen = Evidence(
+            row.hypothesis, row.avg_logprob or 0.0, row.no_speech_prob or 0.0, row.partial_agreement, row.agreement, row.empty_prob
+        )
         final = belief.refusal(seen, row.translation_score, row.translation_flaw)
         refused[row.in_domain] += bool(final)
         assert belief.overall(seen, row.translation_score, row.translation_flaw) == refusal.scores(made, [row], in_domain=row.in_domain)[0]

@@ -203,6 +203,21 @@ async def test_noise_without_words_is_passed_over_in_silence(rig: Rig) -> None:
     assert not any(np.any(frame) for frame in rig.caller.frames)
 
 
+async def test_speech_without_a_word_that_is_understood_is_to_be_said_again(rig: Rig) -> None:
+    rig.script(2900, "", "ta")
+    rig.caller.say(2900, 1.5)
+    await rig.run(3.5)
+    assert [(event.outcome, event.reason) for event in rig.utterances] == [("refused", "unclear-speech")]
+    assert rig.caller.heard(prompt_level("please_repeat", "ta"))
+
+
+async def test_a_murmur_is_not(rig: Rig) -> None:
+    rig.script(2900, "", "ta")
+    rig.caller.say(2900, 0.4)
+    await rig.run(3.0)
+    assert [(event.outcome, event.reason) for event in rig.utterances] == [("silence", "no-speech")]
+
+
 async def test_a_wrong_number_is_never_spoken(rig: Rig) -> None:
     rig.script(2800, "ticket 45721 closed இல்லை.", "ta", "ticket 45712 बंद नहीं है.")
     rig.caller.say(2800, 2.0)
