@@ -17,16 +17,16 @@ from appliance.text.spoken import digit_words, spoken_text
 from appliance.training.phrasebook import LANGUAGES, Example, Phrasebook, SlotValue, Split, Template
 from appliance.training.speech import VOICES, Manner
 
-LANGUAGE_SHARES = {"ta": 0.18, "te": 0.18, "kn": 0.18, "mr": 0.17, "hi": 0.12, "hinglish": 0.17}
+LANGUAGE_SHARES = {"ta": 0.16, "te": 0.16, "kn": 0.18, "mr": 0.19, "hi": 0.13, "hinglish": 0.18}
 KIND_SHARES = {
-    "sentence": 0.43,
-    "digits": 0.18,
+    "sentence": 0.40,
+    "digits": 0.20,
     "value": 0.06,
-    "words": 0.09,
-    "prefix": 0.05,
+    "words": 0.07,
+    "prefix": 0.04,
     "cut": 0.07,
     "several": 0.08,
-    "offtopic": 0.04,
+    "offtopic": 0.08,
 }
 """Share of clips; noise without speech comes on top, made while training.
 
@@ -35,6 +35,11 @@ KIND_SHARES = {
 
 _ENGLISH_DIGITS = 0.3
 """Share of speakers who say their numbers in English."""
+_WITH_DIGITS = 0.18
+"""Share of sentences that are chosen for a number in them; others may have one, too."""
+_SPLICED = 0.5
+"""Share of off-topic speech that begins with one sentence and ends with another: a few hundred are soon known by heart, and what
+is to be learnt is that they are none of the phrasebook's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +76,7 @@ class Corpus:
         manner = self.manner(code, rng)
         english = "en" if rng.random() < _ENGLISH_DIGITS else None
         if kind == "offtopic":
-            text = rng.choice(self.off_topic[code])
+            text = self._off_topic(rng, code)
             return Utterance(kind, code, "", (_say(text, code, english),), manner, heard=text)
         if kind == "digits":
             digits = self._digits(rng)
@@ -122,8 +127,15 @@ class Corpus:
     def _sentence(self, rng: random.Random, code: str) -> str:
         templates = self.phrasebook.templates
         with_digits = [item for item in templates if any(slot in self.phrasebook.patterns for slot in item.slots)]
-        chosen = rng.choice(with_digits) if with_digits and rng.random() < 0.12 else None
+        chosen = rng.choice(with_digits) if with_digits and rng.random() < _WITH_DIGITS else None
         return self.example(rng, chosen).text[code]
+
+    def _off_topic(self, rng: random.Random, code: str) -> str:
+        text = rng.choice(self.off_topic[code])
+        if rng.random() >= _SPLICED:
+            return text
+        first, second = text.split(), rng.choice(self.off_topic[code]).split()
+        return " ".join([*first[: rng.randint(1, len(first))], *second[-rng.randint(1, len(second)) :]])
 
     def _digits(self, rng: random.Random) -> str:
         while True:

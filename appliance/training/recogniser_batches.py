@@ -23,6 +23,8 @@ STEP_FRAMES = 50
 WHOLE_WINDOW_FRAMES = 3000
 _SAMPLES_PER_FRAME = TELEPHONE_HZ // 100
 _NO_SPEECH = 0.05
+_LONG_NO_SPEECH = 0.3
+"""The same in windows of 30 s: only there noise is heard for longer than a sentence."""
 _TIMESTAMPS = 0.25
 
 
@@ -71,13 +73,14 @@ class Loader:
         lengths = [lead + len(clip) + tail for lead, clip, tail in zip(leads, clips, tails, strict=True)]
         step = STEP_FRAMES * _SAMPLES_PER_FRAME
         window = -(-max(lengths) // step) * step + rng.choice((0, 0, 0, step, 2 * step))
+        speech = torch.rand(len(indices)) >= (_LONG_NO_SPEECH if whole_window else _NO_SPEECH)
+        if whole_window:
+            window = WHOLE_WINDOW_FRAMES * _SAMPLES_PER_FRAME
+            lengths = [count if speaks else rng.randint(count, window) for count, speaks in zip(lengths, speech.tolist(), strict=True)]
         placed = np.zeros((len(indices), window), np.float32)
         for row, (lead, clip) in enumerate(zip(leads, clips, strict=True)):
             placed[row, lead : lead + len(clip)] = clip
-        speech = torch.rand(len(indices)) >= _NO_SPEECH
         features = call_features(torch.from_numpy(placed), torch.tensor(lengths), speech, self.noises, strength)
-        if whole_window:
-            features = torch.nn.functional.pad(features, (0, WHOLE_WINDOW_FRAMES - features.shape[2]))
         targets, heard = [], []
         for index, speaks, lead, clip in zip(indices, speech.tolist(), leads, clips, strict=True):
             entry = self.recordings.clips[index]

@@ -45,7 +45,7 @@ DECAY_FROM = 0.5
 """Share of the run after which the rates fall linearly."""
 RAMP = (0.08, 0.2)
 """Augmentation grows between these shares of the run: with all of it from the start the model stays stuck."""
-WHOLE_WINDOWS_FROM, WHOLE_WINDOWS = 0.5, 0.015
+WHOLE_WINDOWS_FROM, WHOLE_WINDOWS = 0.5, 0.03
 """Share of batches padded to 30 s, and from when."""
 
 
@@ -207,7 +207,7 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=100.0)
+    parser.add_argument("--minutes", type=float, default=150.0)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--phrasebook", type=Path, default=PHRASEBOOK)
