@@ -49,7 +49,7 @@ class Stage:
 
 
 STAGES = {
-    "stt": Stage("stt", "appliance.training.recogniser_train", "appliance.training.recogniser_export", 150.0),
+    "stt": Stage("stt", "appliance.training.recogniser_train", "appliance.training.recogniser_export", 170.0),
     "mt": Stage("mt", "appliance.training.translator_train", "appliance.training.translator_export", 40.0),
 }
 

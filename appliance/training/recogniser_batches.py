@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 import numpy as np
 import torch
@@ -41,6 +41,9 @@ class Batch:
     characters: Tensor
     """Characters of all utterances, one after another."""
     character_counts: Tensor
+
+    def to(self, device: torch.device) -> Batch:
+        return Batch(*(getattr(self, item.name).to(device) for item in fields(self)))
 
 
 def groups(recordings: Recordings, rng: random.Random) -> Iterator[list[int]]:

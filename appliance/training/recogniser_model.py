@@ -46,7 +46,7 @@ class Attention(nn.Module):
         queries = split(self.q_proj(x)) * (x.shape[2] // self.heads) ** -0.5
         weights = queries @ split(self.k_proj(source)).transpose(2, 3)
         if causal:
-            later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+            later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool, device=x.device).triu(1)
             weights = weights.masked_fill(later, -torch.inf)
         # torch 2.13's fused attention takes five times as long for bfloat16 on a CPU, backward pass included.
         mixed = weights.softmax(3).to(weights.dtype) @ split(self.v_proj(source))

@@ -91,19 +91,20 @@ def dev_batches(corpus: Corpus, stem: Path, clips_per_kind: int, snr_db: float |
 
 @torch.no_grad()
 def recognise(model: Recogniser, vocabulary: Vocabulary, features: Tensor, codes: list[str] | None = None) -> list[Heard]:
-    """Greedy decoding, with the most probable language or the given ones."""
-    with torch.autocast("cpu", torch.bfloat16):
-        heard = model.encode(features)
-        first = model.logits(torch.full((len(features), 1), vocabulary.start), heard)[:, 0].float()
+    """Greedy decoding where the model is, with the most probable language or the given ones."""
+    device = next(model.parameters()).device
+    with torch.autocast(device.type, torch.bfloat16):
+        heard = model.encode(features.to(device))
+        first = model.logits(torch.full((len(features), 1), vocabulary.start, device=device), heard)[:, 0].float()
     known = list(vocabulary.languages.items())
     best = first[:, [number for _, number in known]].argmax(1).tolist()
     languages = [known[place][0] for place in best]
     silence = first.softmax(1)[:, vocabulary.no_speech].tolist()
-    ids = torch.tensor([vocabulary.prompt(code) for code in (codes or languages)])
+    ids = torch.tensor([vocabulary.prompt(code) for code in (codes or languages)], device=device)
     prompt = ids.shape[1]
-    done = torch.zeros(len(ids), dtype=torch.bool)
+    done = torch.zeros(len(ids), dtype=torch.bool, device=device)
     for _ in range(_MAX_TOKENS):
-        with torch.autocast("cpu", torch.bfloat16):
+        with torch.autocast(device.type, torch.bfloat16):
             logits = model.logits(ids, heard)[:, -1].float()
         logits[:, vocabulary.end + 1 :] = -torch.inf
         following = logits.argmax(1).masked_fill(done, vocabulary.end)

@@ -1,5 +1,6 @@
 """Train the recogniser: `python -m appliance.training.recogniser_train --minutes N [--resume]`.
 
+On a GPU where there is one; sound is made and turned into features on the CPU in any case.
 The schedule follows the time that has passed, so a run ends with its learning rate decayed however busy the machine is.
 Two optimisers: Muon for the matrices of the layers, AdamW for the rest.
 """
@@ -83,7 +84,7 @@ def augmentation(progress: float) -> float:
 
 def losses(model: Recogniser, batch: Batch) -> tuple[Tensor, Tensor]:
     """Cross-entropy of the next token, and CTC for each character."""
-    with torch.autocast("cpu", torch.bfloat16):
+    with torch.autocast(batch.features.device.type, torch.bfloat16):
         heard = model.encode(batch.features)
         logits = model.logits(batch.ids, heard)
         characters = model.characters(heard)
@@ -147,12 +148,13 @@ def say(text: str) -> None:
 def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, threads: int) -> None:
     cores = Cores()
     torch.set_num_threads(1)  # until it is known how many cores are free
-    model = Recogniser(shape)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = Recogniser(shape).to(device)
     optimisers = Optimisers(model)
     checkpoint = folder / "checkpoint.pt"
     elapsed, step = 0.0, 0
     if resume and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
+        state = torch.load(checkpoint, map_location=device, weights_only=True)
         model.load_state_dict(state["model"])
         optimisers.load_state_dict(state["optimisers"])
         elapsed, step = state["elapsed"], state["step"]
@@ -164,7 +166,8 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
         "10 dB": recogniser_score.dev_batches(data.dev, folder / "recordings" / "dev", 24, 10.0),
     }
     size = sum(parameter.numel() for parameter in model.parameters()) / 1e6
-    say(f"{size:.2f} M parameters, {len(data.train.clips)} clips, {data.vocabulary.size} tokens, {len(data.characters)} characters")
+    say(f"{device.type}, {size:.2f} M parameters")
+    say(f"{len(data.train.clips)} clips, {data.vocabulary.size} tokens, {len(data.characters)} characters")
 
     def hear(features: npt.NDArray[np.float32]) -> list[recogniser_score.Heard]:
         heard: list[recogniser_score.Heard] = recogniser_score.recognise(model, data.vocabulary, torch.from_numpy(features))
@@ -178,7 +181,7 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
             break
         whole = progress > WHOLE_WINDOWS_FROM and rng.random() < WHOLE_WINDOWS
         batch = loader.batch(indices[:6] if whole else indices, augmentation(progress), whole)
-        told, spelled = losses(model, batch)
+        told, spelled = losses(model, batch.to(device))
         (told + (0.5 if progress < DECAY_FROM else 0.3) * spelled).backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimisers.step(rate(progress))
@@ -207,7 +210,7 @@ def train(folder: Path, data: Data, minutes: float, shape: Shape, resume: bool, 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--minutes", type=float, default=150.0)
+    parser.add_argument("--minutes", type=float, default=170.0)
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--phrasebook", type=Path, default=PHRASEBOOK)
