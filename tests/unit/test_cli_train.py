@@ -94,3 +94,37 @@ def test_the_identifier_needs_no_training() -> None:
     assert result.exit_code == 0
     assert result.output.startswith("lid: nothing to train")
     assert len(result.output.splitlines()) == 1
+
+
+def test_refusal_is_weighed_on_development_data_over_clean_and_noisy_lines(models: Path) -> None:
+    commands: list[Sequence[str]] = []
+    (models / "starter" / "stt").mkdir()
+    (models / "catalog.toml").write_text(ENTRY + ENTRY.replace("starter/mt", "starter/stt").replace('stage = "translate"', 'stage = "recognise"'))
+
+    def execute(command: Sequence[str]) -> int:
+        commands.append(command[4:])
+        if command[4] == "refusal":
+            Path(command[command.index("--out") + 1]).write_text("{}")
+        return 0
+
+    files = train.weigh(models, execute=execute)
+    assert "refusal.json" in files
+    testset, *measured, last = commands
+    assert testset[:3] == ("testset", "--split", "dev")
+    assert [("--noise" in command, "offtopic.tsv" in " ".join(command)) for command in measured] == [
+        (False, False),
+        (True, False),
+        (False, True),
+        (True, True),
+    ]
+    reports = [command[command.index("--report") + 1] for command in measured]
+    assert [last[place + 1] for place, item in enumerate(last) if item == "--report"] == reports
+
+
+def test_a_measurement_that_fails_leaves_the_earlier_calibration(models: Path) -> None:
+    place = models / "starter" / "stt"
+    place.mkdir()
+    (place / "refusal.json").write_text("before")
+    with pytest.raises(TrainingError, match="stage refusal: measuring ended with status 3"):
+        train.weigh(models, execute=lambda command: 3)
+    assert (place / "refusal.json").read_text() == "before"
