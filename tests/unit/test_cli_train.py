@@ -99,7 +99,8 @@ def test_the_identifier_needs_no_training() -> None:
 def test_refusal_is_weighed_on_development_data_over_clean_and_noisy_lines(models: Path) -> None:
     commands: list[Sequence[str]] = []
     (models / "starter" / "stt").mkdir()
-    (models / "catalog.toml").write_text(ENTRY + ENTRY.replace("starter/mt", "starter/stt").replace('stage = "translate"', 'stage = "recognise"'))
+    second = ENTRY.replace("starter/mt", "starter/stt").replace('stage = "translate"', 'stage = "recognise"')
+    (models / "catalog.toml").write_text(ENTRY + second)
 
     def execute(command: Sequence[str]) -> int:
         commands.append(command[4:])
