@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from appliance.engines.base import RecogniseJob
+from appliance.engines.base import RecogniseJob, Recognition
 from appliance.engines.ctc_opinion import CtcOpinion
 from appliance.engines.whisper_decoding import WhisperDecoder
 
@@ -36,24 +36,31 @@ class Answer:
     sequences_ids: list[list[int]]
     scores: list[float]
     no_speech_prob: float = 0.0
+    logits: list[Any] = field(default_factory=list)
 
 
 @dataclass
 class Model:
-    """Answers of a greedy decode and of a beam; `states` are the encoder's."""
+    """Answers of a greedy decode and of a beam; `states` are the encoder's, `empty` is the probability that nothing is written."""
 
     states: np.ndarray
     greedy: Answer
     beam: Answer
+    empty: float = 0.1
     is_multilingual: bool = True
-    asked: list[int] = field(default_factory=list)
+    asked: list[tuple[int, int]] = field(default_factory=list)
+    """Beam size and longest answer, the prompt included."""
 
     def encode(self, features: Any, to_cpu: bool) -> np.ndarray:
         return self.states[None]
 
-    def generate(self, states: Any, prompts: list[list[int]], *, beam_size: int, **options: Any) -> list[Answer]:
-        self.asked.append(beam_size)
-        return [self.greedy if beam_size == 1 else self.beam]
+    def generate(self, states: Any, prompts: list[list[int]], *, beam_size: int, max_length: int, **options: Any) -> list[Answer]:
+        self.asked.append((beam_size, max_length))
+        if beam_size > 1:
+            return [self.beam]
+        shares = np.full(END + len(Tokenizer.names), (1 - self.empty) / (END + len(Tokenizer.names) - 1))
+        shares[END] = self.empty
+        return [replace(self.greedy, logits=[[np.log(shares)]])]
 
 
 def spelt(text: str) -> np.ndarray:
@@ -76,9 +83,13 @@ def opinion(tmp_path: Path) -> CtcOpinion | None:
 
 
 def decode(model: Model, opinion: CtcOpinion | None, *, partial: bool = False) -> str:
+    return recognise(model, opinion, partial=partial).text
+
+
+def recognise(model: Model, opinion: CtcOpinion | None, *, partial: bool = False) -> Recognition:
     decoder = WhisperDecoder(model, Tokenizer(), beam_size=4, opinion=opinion)  # type: ignore[arg-type]
     job = RecogniseJob(np.zeros(320 * len(model.states), np.int16), "ta", partial=partial)
-    return decoder.decode(np.zeros((1, 80, 50), np.float32), [job])[0].text
+    return decoder.decode(np.zeros((1, 80, 50), np.float32), [job])[0]
 
 
 def test_what_the_sound_spells_wins_over_what_the_decoder_likes_a_little_better(opinion: CtcOpinion | None) -> None:
@@ -92,12 +103,28 @@ def test_an_empty_hypothesis_among_others_is_no_answer(opinion: CtcOpinion | Non
     assert decode(model, opinion) == "abc"
 
 
-def test_a_decoder_that_declines_to_answer_is_not_overruled(opinion: CtcOpinion | None) -> None:
-    model = Model(spelt("abc"), Answer(ids(""), [-math.inf]), Answer(ids("abb", ""), [-0.9, -math.inf]))
-    assert decode(model, opinion) == ""
+def test_noise_that_the_decoder_declines_stays_empty(opinion: CtcOpinion | None) -> None:
+    model = Model(spelt("abc"), Answer(ids(""), [-math.inf], 0.9), Answer(ids("abb", ""), [-0.9, -math.inf], 0.9), empty=0.9)
+    found = recognise(model, opinion)
+    assert (found.text, found.avg_logprob, found.no_speech_prob) == ("", 0.0, 0.9)
+
+
+def test_speech_that_the_decoder_declines_has_the_best_guess_beside_it(opinion: CtcOpinion | None) -> None:
+    model = Model(spelt("abc"), Answer(ids(""), [-math.inf]), Answer(ids("abb", "abc"), [-0.9, -1.1]), empty=0.9)
+    found = recognise(model, opinion)
+    assert (found.text, found.empty_prob) == ("abc", pytest.approx(0.9))
+
+
+def test_how_near_an_utterance_came_to_nothing_takes_one_step(opinion: CtcOpinion | None) -> None:
+    model = Model(spelt("abc"), Answer(ids(""), [-math.inf]), Answer(ids("abc"), [-0.1]), empty=0.2)
+    assert recognise(model, opinion).empty_prob == pytest.approx(0.2)
+    (greedy, one_step), (beam, longest) = model.asked
+    assert (greedy, one_step, beam) == (1, 4, 4)
+    assert longest > 16
 
 
 def test_a_partial_decode_is_greedy(opinion: CtcOpinion | None) -> None:
     model = Model(spelt("abc"), Answer(ids("abb"), [-0.1]), Answer(ids("abc"), [-0.1]))
-    assert decode(model, opinion, partial=True) == "abb"
-    assert model.asked == [1]
+    found = recognise(model, opinion, partial=True)
+    assert (found.text, found.empty_prob) == ("abb", pytest.approx(0.1))
+    assert [beam for beam, _ in model.asked] == [1]
