@@ -64,7 +64,8 @@ class WhisperDecoder:
             if beam > 1:
                 # A beam ranks an empty text last, whatever its probability: only the first step of a greedy decode tells that one.
                 wider = self._generate(states, prompts, beam=beam, length=_longest(features))
-                results = [first if _declines(first, nothing) else other for first, other, nothing in zip(results, wider, empty, strict=True)]
+                declined = map(_declines, results, empty)
+                results = [first if kept else other for first, other, kept in zip(results, wider, declined, strict=True)]
         except RuntimeError as error:
             raise EngineFailed(f"recognition of {len(jobs)} utterances: {error}") from error
         heard = np.asarray(states).astype(np.float32, copy=False) if self._opinion else [None] * len(jobs)
