@@ -8,6 +8,7 @@ score: they are refused, as in a call (`appliance.interpreter.belief`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import msgspec
 import numpy as np
@@ -19,7 +20,7 @@ from appliance.interpreter.calibration import RANGES, Calibration, Point, featur
 from appliance.interpreter.confidence import Evidence, is_silence, is_wordless
 
 IN_DOMAIN_REFUSED = 0.06
-"""Most of the understandable utterances that may be refused."""
+"""Most of the understandable utterances that may be refused, however many others are."""
 RIDGE = 1.0
 """Penalty on the weights of standardised features, in utterances: keeps them finite where the two sorts do not overlap."""
 STEPS = 50
@@ -67,9 +68,10 @@ def calibrate(outcomes: Sequence[Outcome], names: Sequence[str] = ()) -> Calibra
         out_of_domain=sorts[1],
         curve=[],
     )
-    points = curve(made, outcomes)
-    threshold = _threshold(scores(made, outcomes, in_domain=True), IN_DOMAIN_REFUSED)
-    return msgspec.structs.replace(made, threshold=threshold, curve=points)
+    known, unknown = (scores(made, outcomes, in_domain=sort) for sort in (True, False))
+    threshold = _best(known, unknown)
+    points = sorted([*curve(made, outcomes), point(known, unknown, threshold)], key=lambda item: item.threshold)
+    return msgspec.structs.replace(made, threshold=threshold, curve=list(dict.fromkeys(points)))
 
 
 def scores(calibration: Calibration, outcomes: Sequence[Outcome], *, in_domain: bool) -> list[float]:
@@ -94,6 +96,21 @@ def point(known: Sequence[float], unknown: Sequence[float], threshold: float) ->
 
 def _below(values: Sequence[float], threshold: float) -> float:
     return sum(value < threshold or value == 0.0 for value in values) / len(values) if values else 0.0
+
+
+def _best(known: Sequence[float], unknown: Sequence[float]) -> float:
+    """The threshold that errs least, a share refused wrongly and one accepted wrongly weighing the same, within the bound.
+
+    It lies in the middle between two scores; where several are as good, in the widest gap.
+    """
+    most = _threshold(known, IN_DOMAIN_REFUSED)
+    ordered = sorted({score for score in (*known, *unknown) if score <= most} | {0.0})
+    gaps = [(high - low, (high + low) / 2) for low, high in pairwise(ordered)]
+
+    def errors(threshold: float) -> float:
+        return _below(known, threshold) + 1 - _below(unknown, threshold)
+
+    return min([*gaps, (0.0, most)], key=lambda gap: (errors(gap[1]), -gap[0]))[1]
 
 
 def _threshold(known: Sequence[float], share: float) -> float:

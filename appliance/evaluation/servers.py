@@ -10,11 +10,13 @@ from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from appliance.config.instances import is_fallback
 from appliance.config.load import LoadedConfig
 from appliance.evaluation.errors import EvaluationError
 from appliance.evaluation.results import EngineUsed
 from appliance.modelserver.client import Kind, ModelClient
 from appliance.modelserver.errors import ModelServerError
+from appliance.modelserver.instance import Instance
 from appliance.modelserver.messages import Health
 
 START_S = 180.0
@@ -47,8 +49,9 @@ async def serving(loaded: LoadedConfig, kinds: Sequence[Kind]) -> AsyncIterator[
         stack.push_async_callback(client.aclose)
         own: dict[Kind, _Server] = {}
         for kind in kinds:
-            if await _runs(loaded, kind):
-                (folder / f"{kind}.sock").symlink_to(loaded.socket(kind))
+            socket = await _running(loaded, kind)
+            if socket is not None:
+                (folder / f"{kind}.sock").symlink_to(socket)
             else:
                 own[kind] = await stack.enter_async_context(_server(loaded, kind, folder))
         engines: dict[str, EngineUsed] = {}
@@ -58,16 +61,20 @@ async def serving(loaded: LoadedConfig, kinds: Sequence[Kind]) -> AsyncIterator[
         yield Serving(client, engines, tuple(own))
 
 
-async def _runs(loaded: LoadedConfig, kind: Kind) -> bool:
-    if not loaded.socket(kind).exists():
-        return False
-    client = ModelClient(loaded.run_dir)
-    try:
-        return (await client.health(kind)).kind == kind
-    except ModelServerError:
-        return False
-    finally:
-        await client.aclose()
+async def _running(loaded: LoadedConfig, kind: Kind) -> Path | None:
+    """Socket of a server of the stack with the engine that is configured, if one runs."""
+    for name in loaded.instances(kind):
+        if is_fallback(name) or not loaded.socket(name).exists():
+            continue
+        instance = Instance(kind, loaded.socket(name))
+        try:
+            if (await instance.health()).kind == kind:
+                return instance.path
+        except ModelServerError:
+            pass
+        finally:
+            await instance.aclose()
+    return None
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,14 @@ def test_sorts_that_do_not_overlap_have_finite_weights() -> None:
     assert refusal.curve(made, [outcome(True, -0.1), outcome(False, -2.0)])[0].out_of_domain == 1.0
 
 
+def test_where_the_sorts_do_not_overlap_the_threshold_lies_between_them() -> None:
+    rows = [*(outcome(True, -0.1 - 0.01 * number) for number in range(40)), *(outcome(False, -2.0 - number) for number in range(3))]
+    made = refusal.calibrate(rows)
+    known, unknown = (refusal.scores(made, rows, in_domain=sort) for sort in (True, False))
+    assert made.threshold == pytest.approx((min(known) + max(unknown)) / 2)
+    assert refusal.point(known, unknown, made.threshold) in made.curve
+
+
 def test_without_a_word_it_is_refused_whatever_the_features() -> None:
     rows = [*made_up(100, 6), outcome(False, 0.0, 1.0, hypothesis=" ."), outcome(False, 0.0, None, hypothesis="")]
     made = refusal.calibrate(rows)
