@@ -20,6 +20,7 @@ import numpy as np
 from appliance.audio import noise
 from appliance.evaluation import audio
 from appliance.evaluation.errors import EvaluationError
+from appliance.text.languages import language, script_shares
 from appliance.text.placeholders import numbers
 from appliance.text.spoken import digit_words, spoken_text
 from appliance.training import corpus, phrasebook, recordings
@@ -119,9 +120,16 @@ def _said(spoken: Corpus, kind: str, code: str, rng: random.Random) -> Said:
     texts = [example.text[code] for example in examples]
     if not any(example.values for example in examples):
         kind = "fixed"
-    utterance = Utterance(kind, code, " ".join(texts), tuple(spoken_text(text, code, digits_in=english) for text in texts), manner)
+    text = " ".join(texts)
+    known = _has_own_word(text, code, digits_own=english is None)
+    utterance = Utterance(kind, code, text, tuple(spoken_text(part, code, digits_in=english) for part in texts), manner, known)
     reference = " ".join(example.text[target] for example in examples)
     return Said(utterance, _values(examples, code), target, reference, _values(examples, target))
+
+
+def _has_own_word(text: str, code: str, *, digits_own: bool) -> bool:
+    """Whether a word of the language is said: one in its script, or a number that is not said in English."""
+    return language(code).script in script_shares(text) or (digits_own and any(map(str.isdecimal, text)))
 
 
 def _digits(spoken: Corpus, rng: random.Random) -> str:

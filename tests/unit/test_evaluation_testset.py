@@ -61,6 +61,25 @@ def test_manifests_can_be_evaluated(folder: Path) -> None:
     assert len(manifest.read_text(folder / "mt.tsv")) == 10 * PER_LANGUAGE
 
 
+@pytest.mark.parametrize(
+    ("text", "code", "digits_own", "told"),
+    [
+        ("1102", "mr", True, True),
+        ("1102", "mr", False, False),
+        ("Outlook version 12", "ta", False, False),
+        ("printer வேலை செய்யவில்லை", "ta", False, True),
+        ("OK", "hi", True, False),
+    ],
+)
+def test_the_words_of_an_utterance_tell_its_language_or_not(text: str, code: str, digits_own: bool, told: bool) -> None:
+    assert testset._has_own_word(text, code, digits_own=digits_own) is told
+
+
+def test_what_no_word_tells_the_language_of_is_left_out_for_it(folder: Path) -> None:
+    lines = {name: (folder / f"{name}.tsv").read_text(encoding="utf-8").splitlines() for name in ("stt", "lid")}
+    assert set(lines["lid"]) == {line for line in lines["stt"] if line.split("\t")[-2] != testset.ENGLISH}
+
+
 def test_voices_and_digits_are_held_out(folder: Path) -> None:
     lines = [line.split("\t") for line in (folder / "stt.tsv").read_text(encoding="utf-8").splitlines()[1:]]
     assert {line[-1].partition("+")[2] for line in lines} <= set(VOICES["test"])
