@@ -6,18 +6,17 @@ import re
 import tomllib
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
 from appliance.config.errors import ConfigError
+from appliance.config.instances import ServerKind, instance_names
 from appliance.config.keylines import KeyPath, key_lines, line_of
 from appliance.config.rules import rule_problems
 from appliance.config.schema import Config
 from appliance.config.secrets import read_secret
 from appliance.config.shape import Problem, shape_problems, written
-
-ServerKind = Literal["stt", "mt", "tts"]
 
 _SYNTAX_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)$")
 
@@ -47,9 +46,13 @@ class LoadedConfig:
     def run_dir(self) -> Path:
         return self.path(self.config.node.run_dir)
 
-    def socket(self, kind: ServerKind) -> Path:
-        """Unix socket of a model server."""
-        return self.run_dir / f"{kind}.sock"
+    def socket(self, name: str) -> Path:
+        """Unix socket of a model server, by its instance's name; that of an only one is its kind."""
+        return self.run_dir / f"{name}.sock"
+
+    def instances(self, kind: ServerKind) -> list[str]:
+        """Names of the model servers of a kind, those that are asked first first."""
+        return instance_names(self.config, kind)
 
     def secret(self, value: str) -> str:
         """The secret behind a value of the configuration; `ari-password` and `caller-hash-key` are made when missing.
@@ -57,7 +60,7 @@ class LoadedConfig:
         Raises:
             SecretError: it cannot be had.
         """
-        return read_secret(value, self.state_dir)
+        return read_secret(value, self.state_dir, self.folder)
 
 
 def load(file: Path | str) -> LoadedConfig:

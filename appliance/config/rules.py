@@ -8,13 +8,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import get_args
 
+from appliance.config.instances import ServerKind, instance_names
 from appliance.config.keylines import KeyPath
-from appliance.config.schema import CallerLanguage, Config
+from appliance.config.schema import CallerLanguage, Config, TrunkAddress
 from appliance.config.shape import Problem, written
 
 SOCKET_PATH_BYTES = 107
 """Longest path of a Unix socket on Linux: 108 bytes with its end marker."""
-LONGEST_SOCKET_NAME = "stt.sock"
 
 _SECRET_NAME = re.compile(r"file:[A-Za-z0-9][A-Za-z0-9._-]*")
 _LOOPBACK_URL_PORT = re.compile(r"rediss?://(?:[^@/]*@)?(?:localhost|127\.[0-9.]+|\[::1\])(?::([0-9]+))?(?:[/?]|$)")
@@ -112,10 +112,21 @@ def _trunks(config: Config) -> Iterator[Problem]:
             if network.version == other.version and network.overlaps(other):
                 yield Problem(path, f'"{trunk.address}" overlaps with trunk {name!r}; allowed: addresses that belong to one trunk only')
         seen.append((trunk.name, network))
+    for number, trunk in registering(config):
+        place = ("telephony", "trunks", number)
+        if not re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?", trunk.server):
+            yield Problem((*place, "server"), f'"{trunk.server}" is not allowed; allowed: a host name or IPv4 address, ":PORT" after it')
+        if not re.fullmatch(r"[A-Za-z0-9+._~-]+", trunk.username):
+            yield Problem((*place, "username"), f'"{trunk.username}" is not allowed; allowed: letters, digits, "+", ".", "_", "~" and "-"')
     try:
         ipaddress.ip_address(config.telephony.bind)
     except ValueError:
         yield Problem(("telephony", "bind"), f'"{config.telephony.bind}" is not allowed; allowed: an IP address, "0.0.0.0" for all')
+
+
+def registering(config: Config) -> list[tuple[int, TrunkAddress]]:
+    """Trunks this node registers at, with their places in the list."""
+    return [(number, trunk) for number, trunk in enumerate(config.telephony.trunks) if trunk.server]
 
 
 def _secrets(config: Config) -> Iterator[Problem]:
@@ -124,6 +135,7 @@ def _secrets(config: Config) -> Iterator[Problem]:
         (("identify", "hash_key"), config.identify.hash_key),
     ]
     values += [(("telephony", "agents", number, "password"), agent.password) for number, agent in enumerate(config.telephony.agents)]
+    values += [(("telephony", "trunks", number, "password"), trunk.password) for number, trunk in registering(config)]
     for path, value in values:
         if value.startswith("file:"):
             if not _SECRET_NAME.fullmatch(value):
@@ -143,7 +155,8 @@ def _times(config: Config) -> Iterator[Problem]:
 
 
 def _places(config: Config, folder: Path) -> Iterator[Problem]:
-    longest = str(folder / config.node.run_dir / LONGEST_SOCKET_NAME)
+    names = [name for kind in get_args(ServerKind) for name in instance_names(config, kind)]
+    longest = str(folder / config.node.run_dir / f"{max(names, key=len)}.sock")
     size = len(longest.encode())
     if size > SOCKET_PATH_BYTES:
         yield Problem(

@@ -24,7 +24,7 @@ class Node(_Section, frozen=True):
     name: str = "node1"
     """Name of this node in logs, metrics and the cluster."""
     state_dir: str = "state"
-    """Database, spool, secrets."""
+    """Database, spool, secrets, audio of utterances that agents flagged."""
     run_dir: str = "run"
     """Unix sockets and pid files; its path must stay short (108 bytes with the socket's name)."""
 
@@ -33,6 +33,12 @@ class TrunkAddress(_Section, frozen=True):
     name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9-]{0,30}$")]
     address: str
     """IP address or network (`10.1.2.0/28`) whose SIP requests belong to this trunk."""
+    server: str = ""
+    """Where this node registers, `host` or `host:port`; empty where the provider sends calls without that."""
+    username: str = ""
+    """Account of the registration."""
+    password: str = ""
+    """Its password, or `file:NAME`."""
 
 
 class AgentAccount(_Section, frozen=True):
@@ -40,6 +46,8 @@ class AgentAccount(_Section, frozen=True):
     """SIP user name."""
     password: str
     """SIP password, or `file:NAME` for a systemd credential or a file in `state_dir`."""
+    contact: Annotated[str, Meta(pattern=r"^(sips?:[A-Za-z0-9._-]+@[A-Za-z0-9.:\[\]-]+)?$")] = ""
+    """Address of a telephone that is always there (`sip:desk@10.1.2.3:5060`); empty: it registers."""
 
 
 class Telephony(_Section, frozen=True):
@@ -68,6 +76,9 @@ class Gateway(_Section, frozen=True):
     workers: Annotated[int, Meta(ge=1, le=64)] = 1
     max_calls: Annotated[int, Meta(ge=1, le=10_000)] = 200
     """Calls a worker takes at the same time."""
+    when_full: Literal["reject", "queue"] = "queue"
+    """What happens to a call beyond what all workers take: `reject` answers 503, so that the trunk's provider can try another way;
+    `queue` connects it to the agents after an announcement, without interpreter."""
     ari_user: str = "setu"
     ari_password: str = "file:ari-password"  # noqa: S105 - names where the secret is
     """Shared by Asterisk and the gateway; made at the first start when the file is missing."""
@@ -92,6 +103,10 @@ class SttServer(_Section, frozen=True):
     batch_wait_s: Annotated[float, Meta(ge=0, le=1)] = 0.004
     """How long the first request of a batch waits for others."""
     max_queue: Annotated[int, Meta(ge=1)] = 256
+    instances: Annotated[int, Meta(ge=1, le=16)] = 1
+    """Processes that share the requests. One: its socket is `stt.sock`; several: `stt-1.sock` and so on."""
+    fallback: bool = False
+    """Whether one more process stands by with the starter engine on the CPU, asked only while none of the others answers."""
 
 
 class MtServer(_Section, frozen=True):
@@ -104,6 +119,10 @@ class MtServer(_Section, frozen=True):
     max_batch: Annotated[int, Meta(ge=1, le=256)] = 32
     batch_wait_s: Annotated[float, Meta(ge=0, le=1)] = 0.003
     max_queue: Annotated[int, Meta(ge=1)] = 256
+    instances: Annotated[int, Meta(ge=1, le=16)] = 1
+    """Processes that share the requests. One: its socket is `mt.sock`; several: `mt-1.sock` and so on."""
+    fallback: bool = False
+    """Whether one more process stands by with the starter engine on the CPU, asked only while none of the others answers."""
 
 
 class TtsServer(_Section, frozen=True):
@@ -118,6 +137,10 @@ class TtsServer(_Section, frozen=True):
     max_batch: Annotated[int, Meta(ge=1, le=256)] = 8
     batch_wait_s: Annotated[float, Meta(ge=0, le=1)] = 0.0
     max_queue: Annotated[int, Meta(ge=1)] = 256
+    instances: Annotated[int, Meta(ge=1, le=16)] = 1
+    """Processes that share the requests. One: its socket is `tts.sock`; several: `tts-1.sock` and so on."""
+    fallback: bool = False
+    """Whether one more process stands by with the starter engine on the CPU, asked only while none of the others answers."""
 
 
 class Listen(_Section, frozen=True):

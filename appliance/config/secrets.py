@@ -9,17 +9,21 @@ import tempfile
 from pathlib import Path
 
 from appliance.config.errors import SecretError
+from appliance.config.schema import Config
 
 PREFIX = "file:"
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 """Set by systemd for units with `LoadCredential=`."""
 
+BESIDE = "credentials"
+"""Folder next to the configuration file from which the units of a node get theirs; commands that root runs read it themselves."""
+
 GENERATED_BYTES = {"ari-password": 24, "caller-hash-key": 32}
 """Secrets nobody needs to choose: random bytes in each, written as text when the file is missing."""
 
 
-def read_secret(value: str, state_dir: Path) -> str:
-    """The secret behind `value`.
+def read_secret(value: str, state_dir: Path, etc: Path | None = None) -> str:
+    """The secret behind `value`; `etc` is the folder of the configuration file.
 
     Raises:
         SecretError: the file is missing (and not one of `GENERATED_BYTES`), empty or unreadable.
@@ -27,7 +31,7 @@ def read_secret(value: str, state_dir: Path) -> str:
     if not value.startswith(PREFIX):
         return value
     name = value.removeprefix(PREFIX)
-    folders = secret_folders(state_dir)
+    folders = secret_folders(state_dir, etc)
     for folder in folders:
         try:
             text = (folder / name).read_text().strip()
@@ -44,10 +48,19 @@ def read_secret(value: str, state_dir: Path) -> str:
     raise SecretError(f"the secret {name!r} is missing", hint=f"looked for {tried}")
 
 
-def secret_folders(state_dir: Path) -> list[Path]:
-    """Where `file:NAME` is looked for, in this order."""
+def secret_values(config: Config) -> list[str]:
+    """Every value of a configuration that is a secret, or names one."""
+    telephony = config.telephony
+    registrations = [trunk.password for trunk in telephony.trunks if trunk.server]
+    return [config.gateway.ari_password, config.identify.hash_key, *(agent.password for agent in telephony.agents), *registrations]
+
+
+def secret_folders(state_dir: Path, etc: Path | None = None) -> list[Path]:
+    """Where `file:NAME` is looked for, in this order: what systemd gave this process, what it gives from, the state folder."""
     credentials = os.environ.get(CREDENTIALS_VARIABLE)
-    return [Path(credentials), state_dir] if credentials else [state_dir]
+    given = [Path(credentials)] if credentials else []
+    beside = etc / BESIDE if etc is not None else None
+    return [*given, *([beside] if beside is not None and beside.is_dir() else []), state_dir]
 
 
 def _generate(file: Path, size: int) -> str:

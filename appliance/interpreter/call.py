@@ -8,14 +8,16 @@ from collections.abc import Callable
 from typing import Literal
 
 from appliance.config.schema import Config
-from appliance.events import Event, KeyPressed, Party
+from appliance.events import Event, KeyPressed, LaneName, Party
+from appliance.interpreter.availability import Availability
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.clock import MediaClock
+from appliance.interpreter.direct import Direct
 from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.identify import CODES, Identifier
 from appliance.interpreter.lane import Lane
 from appliance.interpreter.leg import Leg
-from appliance.interpreter.models_protocol import Models
+from appliance.interpreter.models_protocol import Models, Samples
 from appliance.interpreter.prompts import MENU, Prompts
 from appliance.interpreter.scope import CallScope
 from appliance.interpreter.tasks import Tasks
@@ -51,6 +53,9 @@ class CallInterpreter:
         hinglish: the normaliser of the worker.
         belief: what to refuse; by the configuration alone when not given.
         unavailable: told why when the call cannot be interpreted any more.
+        silent: told when no audio has come from a party for so many seconds.
+        keep: given the audio (16 kHz) of an utterance that the agent flags; must not block.
+        availability: tells how the model servers are, so that the call goes on without interpreter only as long as it has to.
     """
 
     def __init__(
@@ -66,12 +71,17 @@ class CallInterpreter:
         hinglish: Hinglish | None = None,
         belief: Belief | None = None,
         unavailable: Callable[[str], None] = lambda reason: None,
+        silent: Callable[[Party, float], None] = lambda party, seconds: None,
+        keep: Callable[[str, LaneName, int, Samples], None] = lambda call_id, lane, utterance, audio: None,
+        availability: Availability | None = None,
     ) -> None:
         self._config = config
         self._prompts = prompts
         self._clock = clock
         self._identifier = Identifier(config.identify, memory_prior)
         self._tasks = Tasks(f"{call_id} call")
+        self._silent = silent
+        self._keep = keep
         self._reading: dict[Party, asyncio.Task[None]] = {}
         self._said: dict[str, asyncio.Future[None]] = {}  # by key of the prompt
         self._prompts_said = 0
@@ -90,14 +100,17 @@ class CallInterpreter:
             say=self._say_later,
             flush_prompts=lambda party: self._flush(party, "prompt"),
             ask_language=self._ask_language,
-            lost=unavailable,
+            lost=unavailable if availability is None else self._lost,
+            servers_out=lambda: availability.out if availability is not None else "",
             answered_s=clock.now(),
         )
+        self._availability = availability
         self._lanes: dict[Party, Lane] = {
             "caller": Lane("caller_to_agent", self._scope),
             "agent": Lane("agent_to_caller", self._scope),
         }
         """By the party that speaks."""
+        self._direct = Direct(self._scope, list(self._lanes.values()))
 
     @property
     def language(self) -> str | None:
@@ -115,11 +128,25 @@ class CallInterpreter:
             self._detach(party)
         leg = Leg(party, transport, self._config, self)
         self._scope.legs[party] = leg
+        if self._scope.outage.direct:
+            leg.playout.original("alone")
         self._clock.add(leg)
         self._reading[party] = self._tasks.start(leg.run(), f"{party} leg")
         caller, agent = self._scope.legs.get("caller"), self._scope.legs.get("agent")
         if caller is not None and agent is not None:
             caller.peer, agent.peer = agent, caller
+
+    def rewire(self, party: Party, transport: MediaTransport) -> None:
+        """Go on with another transport for a party whose audio broke; nothing that is queued, heard or understood is lost."""
+        leg = self._scope.legs.get(party)
+        if leg is None or leg.lost:
+            self.attach(party, transport)
+            return
+        reading = self._reading.pop(party, None)
+        if reading is not None:
+            reading.cancel()
+        leg.rewire(transport)
+        self._reading[party] = self._tasks.start(leg.run(), f"{party} leg")
 
     def start(self) -> None:
         """Begin to interpret."""
@@ -127,10 +154,14 @@ class CallInterpreter:
             self._started = True
             for lane in self._lanes.values():
                 lane.start()
+            if self._availability is not None:
+                self._availability.follow(self)
 
     async def stop(self) -> None:
         """End everything of the call; the transports are closed. Calling it again is fine."""
         self._stopped = True
+        if self._availability is not None:
+            self._availability.forget(self)
         for lane in self._lanes.values():
             await lane.stop()
         legs = list(self._scope.legs.items())
@@ -179,7 +210,27 @@ class CallInterpreter:
             self._flush(party, "prompt")
             self._say_later(party, MENU)
         elif digit == "9" and party == "agent":
+            heard = self._lanes["caller"].last_heard()
+            if heard is not None:
+                self._keep(scope.call_id, "caller_to_agent", *heard)
             self._say_later("agent", "flagged")
+
+    # What is told of the model servers
+
+    def on_servers(self, out: str, late: bool) -> None:
+        """How they are, told several times a second."""
+        change = self._scope.outage.look(self._scope.now(), bool(out))
+        if change == "lost":
+            self._lost(f"no {out} server")
+        elif change == "back":
+            self._direct.end()
+        elif not self._scope.outage.direct:
+            for lane in self._lanes.values():
+                lane.bridge_wait(late)
+
+    def _lost(self, reason: str) -> None:
+        if not self._stopped:
+            self._direct.begin(reason)
 
     # What legs tell
 
@@ -194,6 +245,9 @@ class CallInterpreter:
             self._heard(key)
         else:
             self._lane_to(leg.party).on_ended(key)
+
+    def on_silent(self, leg: Leg, seconds: float) -> None:
+        self._silent(leg.party, seconds)
 
     def on_lost(self, leg: Leg, reason: str) -> None:
         log.info("the audio of a party has ended", extra={"call": self._scope.call_id, "party": leg.party, "reason": reason})
@@ -228,7 +282,7 @@ class CallInterpreter:
                 self._heard(key)
 
     def _ask_language(self) -> None:
-        if self._asking is None and not self._scope.known.is_set():
+        if self._asking is None and not self._scope.known.is_set() and not self._scope.outage.direct:
             self._asking = self._tasks.start(self._menu_then_default(), "keypad menu")
 
     async def _menu_then_default(self) -> None:

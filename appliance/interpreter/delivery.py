@@ -14,6 +14,7 @@ from appliance.interpreter.models_protocol import Samples
 from appliance.interpreter.rendition import Rendition, Result, Segment
 from appliance.interpreter.scope import CallScope
 from appliance.speech.vad import RATE
+from appliance.telemetry import metrics
 
 log = logging.getLogger(__name__)
 
@@ -22,6 +23,8 @@ Entry = asyncio.Task[list[Rendition]] | Rendition
 
 _REPEATED = 3
 """Segments of the last utterance kept for a listener who did not catch them."""
+HOLD_AFTER_S = 0.8
+"""Silence a listener is left in while a model server is being replaced; with the endpoint wait before it, and the word itself, < 2 s."""
 
 
 class Delivery:
@@ -42,11 +45,35 @@ class Delivery:
         self._last_audio: deque[Samples] = deque(maxlen=_REPEATED)
         self._last_utterance = 0
         self._undelivered = 0
+        self.begun = 0
+        """Number of the utterance that the listener began to hear last; 0 before the first."""
+        self._silent_s: float | None = None  # since when the listener hears nothing, while that is watched
 
     @property
     def busy(self) -> bool:
         """Whether something was put that is not yet queued for the listener, or given up."""
         return self._undelivered > 0
+
+    def bridge_wait(self, late: bool) -> None:
+        """To be called several times a second: a listener who waits in silence is told that somebody is at work.
+
+        Args:
+            late: whether a model server is in trouble; an ordinary wait is not worth a word.
+        """
+        if not self.busy:
+            self._silent_s = None
+            return
+        scope = self._scope
+        leg, speaker = scope.legs.get(self._listener), scope.legs.get("agent" if self._listener == "caller" else "caller")
+        speaking = speaker is not None and speaker.listener.speaking  # which is heard underneath
+        if leg is None or leg.lost or leg.playout.queued_s or speaking:
+            self._silent_s = None
+        elif self._silent_s is None:
+            self._silent_s = scope.now()
+        elif late and scope.now() - self._silent_s >= HOLD_AFTER_S:
+            self._silent_s = None
+            metrics.FALLBACKS.labels(metrics.label("reason", "one-moment")).inc()
+            scope.say(self._listener, "one_moment")
 
     def put(self, entry: Entry) -> None:
         """What is to be heard next."""
@@ -85,6 +112,7 @@ class Delivery:
         if rendition is None or result is None:
             return
         self._begun[key] = rendition.segment
+        self.begun = rendition.segment.utterance
         self._scope.publish(rendition.event(result, rendition.segment.timeline.delays(now_s)))
 
     def on_ended(self, key: str) -> None:

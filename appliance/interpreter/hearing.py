@@ -49,6 +49,11 @@ class Hearing:
     ahead: asyncio.Task[Ahead] | None = None
     ahead_samples: int = 0
     over: bool = False
+    cut_from: Hearing | None = None
+    """What it was part of until that got too long: segments of it may reach into this one."""
+    left: tuple[str, ...] = ()
+    """Once `left_known`: the committed words that lie behind the place where it was cut."""
+    left_known: asyncio.Event = field(default_factory=asyncio.Event)
 
     @property
     def paused(self) -> bool:

@@ -11,6 +11,7 @@ from appliance.events import LaneName, Party
 from appliance.interpreter.delivery import Delivery
 from appliance.interpreter.hearing import Hearing
 from appliance.interpreter.leg import Leg
+from appliance.interpreter.models_protocol import Samples
 from appliance.interpreter.recogniser import Recogniser
 from appliance.interpreter.refusals import Refusals
 from appliance.interpreter.rendition import Result
@@ -35,6 +36,8 @@ class Lane:
         self._delivery = Delivery(name, self.listener, scope, refusals.told)
         self._understanding = Understanding(name, self.speaker, scope, recogniser, self._tasks, self._delivery.put, refusals.told)
         self._hearing: Hearing | None = None
+        self._cut: Hearing | None = None
+        """What has just ended although the speaker goes on."""
         self._utterances = 0
         self._running = False
 
@@ -48,10 +51,35 @@ class Lane:
         await self._tasks.stop()
         self._delivery.close()
 
+    def suspend(self) -> None:
+        """Interpret nothing for a while; what was understood is still played."""
+        self._running = False
+        if self._hearing is not None:
+            self._hearing.drop_ahead()
+
+    def resume(self) -> None:
+        """Interpret again, beginning with what is being said now, but for what was handed out of it before."""
+        self._running = True
+
+    def bridge_wait(self, late: bool) -> None:
+        """To be called several times a second: see `Delivery.bridge_wait`."""
+        self._delivery.bridge_wait(late and self._running)
+
     @property
     def last_utterance(self) -> Utterance | None:
         """The last one that was understood, with its audio."""
         return self._understanding.last_utterance
+
+    def last_heard(self) -> tuple[int, Samples] | None:
+        """Number and audio of what the listener heard last, or hears, as far as it was said; None before that."""
+        number = self._delivery.begun
+        utterance = self._understanding.recent.get(number)
+        if utterance is not None:
+            return number, utterance.audio
+        leg = self._scope.legs.get(self.speaker)
+        if leg is None or self._hearing is None or self._hearing.number != number:
+            return None
+        return number, leg.listener.audio_so_far()
 
     @property
     def tasks(self) -> int:
@@ -78,6 +106,8 @@ class Lane:
 
     def on_listen(self, leg: Leg, events: list[ListenEvent], now_s: float) -> None:
         if not self._running:
+            if any(isinstance(event, SpeechStarted | SpeechEnded) for event in events):
+                self._forget()
             return
         for event in events:
             match event:
@@ -98,10 +128,16 @@ class Lane:
 
     def _begin(self, at_s: float) -> Hearing:
         self._utterances += 1
-        self._hearing = Hearing(self._utterances, at_s, partial_at_s=at_s)
+        self._hearing = Hearing(self._utterances, at_s, partial_at_s=at_s, cut_from=self._cut)
+        self._cut = None
         if self.speaker == "caller" and self._scope.first_speech_s is None:
             self._scope.first_speech_s = at_s
         return self._hearing
+
+    def _forget(self) -> None:
+        hearing, self._hearing, self._cut = self._hearing, None, None
+        if hearing is not None:
+            hearing.over = True
 
     def _start_partial(self, leg: Leg, hearing: Hearing, now_s: float) -> None:
         pcm = leg.listener.audio_so_far()
@@ -125,11 +161,13 @@ class Lane:
     def _ended(self, leg: Leg, utterance: Utterance, now_s: float) -> None:
         hearing = self._hearing or self._begin(utterance.started_s)
         self._hearing = None
+        self._cut = hearing if utterance.cut else None
         hearing.over = True
         if hearing.ahead is not None and hearing.ahead_samples != len(utterance.audio):
             hearing.drop_ahead()
         if leg.echoes(utterance.audio, utterance.audio_s, now_s):
             hearing.drop_ahead()
+            hearing.left_known.set()
             self._understanding.nothing(hearing, utterance, Result("silence", "echo"))
             return
         self._delivery.put(self._tasks.start(self._understanding.conclude(hearing, utterance), f"conclude {hearing.number}"))

@@ -47,7 +47,7 @@ class Refusals:
         leg = self._scope.legs.get(self._speaker)
         now_s = self._scope.now()
         just_asked = self._asked_s is not None and now_s - self._asked_s < ASK_PAUSE_S
-        if leg is None or leg.lost or leg.playout.prompting or just_asked:
+        if leg is None or leg.lost or leg.playout.prompting or just_asked or self._scope.outage.direct:
             return
         self._asked_s = now_s
         self._scope.say(self._speaker, "please_repeat")

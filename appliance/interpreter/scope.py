@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -16,13 +15,10 @@ from appliance.interpreter.hinglish import Hinglish
 from appliance.interpreter.identify import Decided, Identifier
 from appliance.interpreter.leg import Leg
 from appliance.interpreter.models_protocol import Models
+from appliance.interpreter.outage import Outage
 from appliance.modelserver.errors import ModelServerError, TimedOut
 
 RETRY_WAIT_S = 0.1
-LOST_AFTER = 3
-"""So many utterances in a row that failed for want of a model and interpretation counts as lost."""
-SAME_FAULT_S = 2.0
-"""Failures so close together count once: each segment of an utterance tells of its own."""
 
 Answer = TypeVar("Answer")
 
@@ -46,6 +42,9 @@ class CallScope:
     """Have the caller press a key for the language."""
     lost: Callable[[str], None]
     """Interpretation is not possible any more."""
+    servers_out: Callable[[], str] = lambda: ""
+    """Kinds of model servers none of which may be asked, as far as that is known."""
+    outage: Outage = field(default_factory=Outage)
     legs: dict[Party, Leg] = field(default_factory=dict)
     answered_s: float = 0.0
     """When the call began, by the media clock."""
@@ -53,8 +52,6 @@ class CallScope:
     """When the caller was first heard to speak."""
     known: asyncio.Event = field(default_factory=asyncio.Event)
     """Set once the caller's language is decided."""
-    _failures: int = 0
-    _counted_s: float = -math.inf
 
     @staticmethod
     def wall() -> float:
@@ -80,16 +77,13 @@ class CallScope:
         )
 
     def worked(self) -> None:
-        self._failures = 0
+        self.outage.worked()
 
     def failed(self, reason: str) -> None:
         """An utterance, or a segment of one, could not be interpreted for want of a model."""
-        if self.now() - self._counted_s < SAME_FAULT_S:
-            return
-        self._counted_s = self.now()
-        self._failures += 1
-        if self._failures == LOST_AFTER:
-            self.lost(reason)
+        out = self.servers_out()
+        if self.outage.failed(self.now(), bool(out)):
+            self.lost(f"no {out} server" if out else reason)
 
 
 async def ask(request: Callable[[], Awaitable[Answer]]) -> Answer:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Callable
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 
 _ASKED_FROM_S = 1.0
 """Something of which no word was understood is to be said again only if it was so long: less is a cough or a murmur."""
+_RECENT = 4
+"""Utterances whose audio is kept: the listener may be as far behind."""
 _UNDECIDED_S = 3.0
 """What was said in an open language waits so long for more speech to decide it; then the caller is asked."""
 
@@ -50,6 +53,8 @@ class Understanding:
     ) -> None:
         self.last_utterance: Utterance | None = None
         """The last one that was understood, with its audio."""
+        self.recent: dict[int, Utterance] = {}
+        """The last few of them, by number."""
         self._name = name
         self._speaker = speaker
         self._scope = scope
@@ -65,6 +70,7 @@ class Understanding:
         except ModelServerError as error:
             log.debug("no partial decode: %s", error)
             return
+        await self._go_on_from(hearing)
         if hearing.over or not decoded.text:
             return
         hearing.partial_text = decoded.text
@@ -90,6 +96,7 @@ class Understanding:
         seen = _evidence(decoded, hearing.partial_text)
         if source is None or not self._recogniser.is_in(decoded, source) or self._scope.belief.refusal(seen):
             return Ahead(decoded, "", "", [])
+        await self._go_on_from(hearing)
         timeline = Timeline(paused_s, paused_s, list(decoded.spans))
         renditions = self._render_rest(hearing, decoded, source, seen, timeline)
         return Ahead(decoded, source, self._target(), renditions)
@@ -97,8 +104,18 @@ class Understanding:
     async def conclude(self, hearing: Hearing, utterance: Utterance) -> list[Rendition]:
         """Everything of the utterance that was not handed out yet."""
         try:
+            return await self._conclude(hearing, utterance)
+        finally:
+            hearing.left_known.set()
+
+    async def _conclude(self, hearing: Hearing, utterance: Utterance) -> list[Rendition]:
+        try:
             ahead = await _worked(hearing.ahead)
             decoded = ahead.decoded if ahead is not None else await self._recogniser.decode(utterance.audio)
+            await self._go_on_from(hearing)
+            if utterance.cut:
+                hearing.left = hearing.commit.beyond(decoded.text)
+                hearing.left_known.set()
             if _is_nothing(_evidence(decoded), utterance):
                 self.nothing(hearing, utterance, Result("silence", "no-speech"))
                 return []
@@ -120,7 +137,9 @@ class Understanding:
             self.nothing(hearing, utterance, result, decoded.text)
             self._told(result)
             return []
-        self.last_utterance = utterance
+        self.last_utterance = self.recent[hearing.number] = utterance
+        if len(self.recent) > _RECENT:
+            del self.recent[next(iter(self.recent))]
         if ahead is not None and ahead.renditions and (ahead.source, ahead.target) == (source, self._target()):
             for rendition in ahead.renditions:
                 rendition.segment.timeline.ended_s = utterance.ended_s
@@ -132,6 +151,18 @@ class Understanding:
         if not renditions:
             self.nothing(hearing, utterance, Result("silence", "nothing-left"))
         return renditions
+
+    async def _go_on_from(self, hearing: Hearing) -> None:
+        """Where the utterance was cut from one before: know what of it was handed out already."""
+        before = hearing.cut_from
+        if before is None:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._scope.config.recognise.timeout_s):
+                await before.left_known.wait()
+        if hearing.cut_from is before:
+            hearing.cut_from = None
+            hearing.commit.carry(before.left)
 
     async def _until_known(self) -> str:
         """The speaker's language, once there is one: by what he says next, by a key, or by the default."""
@@ -210,9 +241,7 @@ class Understanding:
 def _evidence(decoded: Decoded, partial: str = "") -> Evidence:
     transcript = decoded.transcript
     confirmed = prefix_agreement(partial, decoded.text) if partial else None
-    return Evidence(
-        decoded.text, transcript.avg_logprob, transcript.no_speech_prob, confirmed, transcript.agreement, transcript.empty_prob
-    )
+    return Evidence(decoded.text, transcript.avg_logprob, transcript.no_speech_prob, confirmed, transcript.agreement, transcript.empty_prob)
 
 
 def _is_nothing(seen: Evidence, utterance: Utterance) -> bool:

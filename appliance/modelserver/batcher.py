@@ -72,6 +72,7 @@ class Batcher(Generic[Job, Result]):
         self._worker: asyncio.Task[None] | None = None
         self.failures = 0
         """Batches that failed since the last one that did not."""
+        self._computing_since: float | None = None
 
     async def __aenter__(self) -> Batcher[Job, Result]:
         self._worker = asyncio.create_task(self._work(), name="batcher")
@@ -86,6 +87,11 @@ class Batcher(Generic[Job, Result]):
         for item in self._queue.drain():
             _refuse(item.ticket, "closing")
         self._thread.shutdown()
+
+    @property
+    def computing_s(self) -> float:
+        """How long the engine has been at the present batch; 0 when it does nothing."""
+        return 0.0 if self._computing_since is None else time.monotonic() - self._computing_since
 
     async def submit(self, job: Job, *, urgent: bool = True, stream: str = "", timeout_s: float = float("inf")) -> Done[Result]:
         """The engine's answer.
@@ -132,7 +138,9 @@ class Batcher(Generic[Job, Result]):
         if not batch:
             return
         loop = asyncio.get_running_loop()
+        self._computing_since = now
         answers = await loop.run_in_executor(self._thread, self._compute, [item.ticket.job for item in batch])
+        self._computing_since = None
         compute_s = time.monotonic() - now
         self._observer.computed([now - item.since for item in batch], compute_s)
         self.failures = 0 if any(not isinstance(answer, EngineFailed) for answer in answers) else self.failures + 1

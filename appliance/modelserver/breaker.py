@@ -13,7 +13,7 @@ State = Literal["closed", "open", "half-open"]
 
 
 class Breaker:
-    """closed -> open after `failures` in a row; open -> half-open, one probe at a time, every `open_s`; its success closes."""
+    """closed -> open after `failures` in a row, or at once; open -> half-open, one probe at a time, every `open_s`; its success closes."""
 
     def __init__(self, failures: int = FAILURES, open_s: float = OPEN_S) -> None:
         self._limit = failures
@@ -36,11 +36,15 @@ class Breaker:
     def succeeded(self) -> None:
         self.state, self._failures, self._until, self.reason = "closed", 0, None, ""
 
-    def failed(self, now: float, reason: str) -> None:
-        """A request or the probe failed. Requests that were under way when the circuit opened change nothing more."""
+    def failed(self, now: float, reason: str, *, at_once: bool = False) -> None:
+        """A request or the probe failed. Requests that were under way when the circuit opened change nothing more.
+
+        Args:
+            at_once: no further failure is needed: nobody is there, or the server does not even say how it is.
+        """
         self.reason = reason
         self._failures += 1
-        if self.state == "half-open" or (self.state == "closed" and self._failures >= self._limit):
+        if self.state == "half-open" or (self.state == "closed" and (at_once or self._failures >= self._limit)):
             self.state, self._until = "open", now + self._open_s
 
     def abandoned(self) -> None:

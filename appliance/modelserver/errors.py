@@ -1,9 +1,11 @@
 """What a caller of a model server may meet.
 
 ApplianceError
-+-- ModelServerError    which server, what happened, and whether the same request can succeed later
-    +-- Unavailable     nobody listens, the server is warming up or its engine broke, or it is left alone after failures
-    +-- TimedOut        no answer in the time given
++-- ModelServerError    which kind of server, what happened, and whether the same request can succeed later
+    +-- Unavailable     no instance is there for it, the server is warming up, or its engine broke
+    |   +-- Unreachable nobody listens, or the connection broke
+    |   +-- Hung        the server listens but says nothing, not even how it is
+    +-- TimedOut        no answer in the time given, though the server lives
     +-- Overloaded      its queue is full, or the request was given up for a newer or a more urgent one
     +-- Rejected        the request is wrong
 """
@@ -22,6 +24,14 @@ class ModelServerError(ApplianceError):
 
 
 class Unavailable(ModelServerError):
+    pass
+
+
+class Unreachable(Unavailable):
+    pass
+
+
+class Hung(Unavailable):
     pass
 
 

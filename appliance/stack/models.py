@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from appliance import catalog
 from appliance.config.load import LoadedConfig
+from appliance.config.schema import MtServer, SttServer
 
 IDENTIFIER = "fasttext/lid.176"
 """Served beside the recogniser, whichever that is."""
@@ -23,6 +24,7 @@ def check_models(loaded: LoadedConfig) -> None:
         return
     known = catalog.load(file)
     served = [IDENTIFIER] + [part.model for part in (config.stt, config.mt, config.tts) if part.engine != "stub"]
+    served += [starter.model for part, starter in ((config.stt, SttServer()), (config.mt, MtServer())) if part.fallback]
     wanted = [known.models[name] for name in served if name in known.models]
     problems = [problem for model in wanted for problem in catalog.verify(model, known.folder)]
     if problems:

@@ -6,13 +6,14 @@ import shlex
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import get_args
 
+from appliance.config.instances import ServerKind
 from appliance.config.load import LoadedConfig
 from appliance.stack.layout import Layout
 from appliance.stack.programs import Programs
 from appliance.stack.render import redis_port
 
-MODEL_KINDS = ("stt", "mt", "tts")
 MODEL_NICENESS = 5
 """A model that computes must not keep Asterisk and the gateway from their 20 ms."""
 
@@ -29,11 +30,17 @@ def processes(loaded: LoadedConfig, layout: Layout, programs: Programs) -> dict[
     certificates = [loaded.path(path) for path in (tls.tls_certificate, tls.tls_key) if tls.tls_port and path]
     asterisk = programs.command("asterisk", "-f", "-C", str(layout.asterisk_conf), visible=[*layout.visible, *certificates])
     commands["asterisk"] = asterisk
-    for kind in MODEL_KINDS:
-        commands[f"model-{kind}"] = ["nice", "-n", str(MODEL_NICENESS), *_python("appliance.modelserver", "--kind", kind, loaded.file)]
+    for name in model_names(loaded):
+        server = _python("appliance.modelserver", "--instance", name, loaded.file)
+        commands[f"model-{name}"] = ["nice", "-n", str(MODEL_NICENESS), *server]
     for worker in range(1, loaded.config.gateway.workers + 1):
         commands[f"gateway-{worker}"] = _python("appliance.gateway", "--worker", worker, loaded.file)
     return {name: f"exec setpriv --pdeathsig TERM -- {shlex.join(command)}" for name, command in commands.items()}
+
+
+def model_names(loaded: LoadedConfig) -> list[str]:
+    """Every instance of every kind of model server."""
+    return [name for kind in get_args(ServerKind) for name in loaded.instances(kind)]
 
 
 def procfile_text(commands: Mapping[str, str]) -> str:

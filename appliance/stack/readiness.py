@@ -12,7 +12,7 @@ import httpx
 
 from appliance.config.load import LoadedConfig
 from appliance.stack.layout import Layout
-from appliance.stack.procfile import MODEL_KINDS, asterisk_cli
+from appliance.stack.procfile import asterisk_cli, model_names
 from appliance.stack.programs import Programs
 from appliance.stack.render import redis_port
 
@@ -34,7 +34,7 @@ class Readiness:
         workers = range(1, self._loaded.config.gateway.workers + 1)
         checks: dict[str, Callable[[], bool]] = {
             "redis": self._redis,
-            **{f"model-{kind}": partial(self._model, kind) for kind in MODEL_KINDS},
+            **{f"model-{name}": partial(self._model, name) for name in model_names(self._loaded)},
             **{f"gateway-{worker}": partial(self._gateway, worker) for worker in workers},
         }
         waiting = [name for name, check in checks.items() if name not in self._ready and not self._passes(name, check)]
@@ -59,8 +59,8 @@ class Readiness:
         except OSError:
             return False
 
-    def _model(self, kind: str) -> bool:
-        path = self._layout.run / f"{kind}.sock"
+    def _model(self, name: str) -> bool:
+        path = self._layout.run / f"{name}.sock"
         return path.exists() and _healthy("http://model/health", httpx.HTTPTransport(uds=str(path)))
 
     def _gateway(self, worker: int) -> bool:

@@ -13,8 +13,10 @@ import pytest
 from model_servers import ModelServerProcess, model_server, write_config
 
 from appliance.engines.base import Samples
-from appliance.modelserver.client import ModelClient
-from appliance.modelserver.errors import ModelServerError, Overloaded, Rejected, TimedOut, Unavailable
+from appliance.modelserver.breaker import OPEN_S
+from appliance.modelserver.client import WATCH_S, ModelClient
+from appliance.modelserver.errors import Hung, ModelServerError, Overloaded, Rejected, TimedOut, Unavailable
+from appliance.modelserver.instance import HEALTH_TIMEOUT_S, QUIET_S, SUSPECT_S
 
 SECOND: Samples = np.zeros(16_000, np.int16)
 CONFIG = """
@@ -119,10 +121,7 @@ async def test_a_broken_engine_opens_the_circuit_and_a_probe_closes_it_again(cli
     with pytest.raises(Unavailable, match="left alone after failures: the stub was told to fail") as raised:
         await client.translate("fine", "ta", "hinglish", 5)
     assert raised.value.retry
-    other = ModelClient(client._sockets["mt"].parent)
-    assert (await other.translate("fine", "ta", "hinglish", 5)).text == "fine"  # makes the server healthy again
-    await other.aclose()
-    await asyncio.sleep(1.1)
+    await asyncio.sleep(3.2)  # the server tries its engine again by itself, then the circuit closes on a probe
     assert (await client.translate("fine", "ta", "hinglish", 5)).text == "fine"
 
 
@@ -158,6 +157,18 @@ async def test_a_server_that_dies_and_comes_back_is_used_again(tmp_path: Path) -
     await client.aclose()
 
 
+async def test_a_server_that_says_it_is_well_is_asked_at_once(tmp_path: Path) -> None:
+    config = write_config(tmp_path, STUB_SPEECH)
+    client = ModelClient(tmp_path / "run")
+    with pytest.raises(Unavailable):
+        await client.health("tts")
+    assert "tts" in client.out()
+    with model_server("tts", config):
+        await client.health("tts")
+        assert len(await client.speak("x", "hi", 5)) == STUB_LENGTH
+    await client.aclose()
+
+
 async def test_a_restart_between_two_requests_is_not_noticed(tmp_path: Path) -> None:
     config = write_config(tmp_path, "")
     client = ModelClient(tmp_path / "run")
@@ -168,28 +179,137 @@ async def test_a_restart_between_two_requests_is_not_noticed(tmp_path: Path) -> 
     await client.aclose()
 
 
-async def test_a_hung_server_costs_three_time_outs_and_then_nothing_until_it_wakes(tmp_path: Path) -> None:
+async def test_a_hung_server_is_found_out_before_the_request_has_waited_its_time(tmp_path: Path) -> None:
     config = write_config(tmp_path, "")
     client = ModelClient(tmp_path / "run")
     with model_server("tts", config) as server:
         await client.speak("नमस्ते", "hi", 5)
         server.process.send_signal(signal.SIGSTOP)
         try:
-            for _ in range(3):
-                with pytest.raises(TimedOut):
-                    await client.speak("नमस्ते", "hi", 0.3)
             start = time.monotonic()
-            with pytest.raises(Unavailable, match="left alone"):
+            assert not client.in_trouble
+            asked = [asyncio.create_task(client.speak("नमस्ते", "hi", 30)) for _ in range(3)]
+            await asyncio.sleep(SUSPECT_S + 0.1)
+            assert client.in_trouble, "it is suspected before it is convicted"
+            for request in asked:
+                with pytest.raises(Hung, match="tts hangs"):
+                    await request
+            assert time.monotonic() - start < SUSPECT_S + HEALTH_TIMEOUT_S + 0.2
+            assert client.out() == ("tts",)
+            start = time.monotonic()
+            with pytest.raises(Unavailable, match="left alone after failures: tts hangs"):
                 await client.speak("नमस्ते", "hi", 3)
             assert time.monotonic() - start < 0.05
             await asyncio.sleep(1.0)
-            with pytest.raises(TimedOut):  # the probe, whatever time the request has
+            with pytest.raises(Hung):  # the probe, whatever time the request has
                 await client.speak("नमस्ते", "hi", 30)
-            assert time.monotonic() - start < 2.5
+            assert time.monotonic() - start < 2.0
         finally:
             server.process.send_signal(signal.SIGCONT)
         await asyncio.sleep(1.0)
         assert len(await client.speak("नमस्ते", "hi", 5))
+        assert client.out() == ()
+    await client.aclose()
+
+
+async def test_a_slow_request_is_no_sign_of_a_hung_server(tmp_path: Path) -> None:
+    config = write_config(tmp_path, '[stt]\nengine = "stub"\nmodel = "delay_s=1.6,text=yes"\n')
+    client = ModelClient(tmp_path / "run")
+    with model_server("stt", config):
+        assert (await client.transcribe(SECOND, timeout_s=4)).text == "yes"
+        with pytest.raises(TimedOut):
+            await client.transcribe(SECOND, timeout_s=0.8)
+        assert client.out() == ()
+    await client.aclose()
+
+
+STUB_SPEECH = '[tts]\nengine = "stub"\nmodel = "speech_s=0.3"\n'
+STUB_LENGTH = 4800
+
+
+async def test_instances_share_the_requests_and_a_dead_one_is_not_noticed(tmp_path: Path) -> None:
+    config = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=0.3,speech_s=0.3"\nmax_batch = 1\n')
+    client = ModelClient(tmp_path / "run")
+    with model_server("tts-1", config) as first, model_server("tts-2", config):
+        client._find()
+        start = time.monotonic()
+        await asyncio.gather(*(client.speak("x", "hi", 5) for _ in range(2)))
+        assert time.monotonic() - start < 0.55, "one after the other takes 0.6 s"
+        asked = [asyncio.create_task(client.speak("x", "hi", 5)) for _ in range(2)]
+        await asyncio.sleep(0.1)
+        first.process.kill()
+        assert [len(speech) for speech in await asyncio.gather(*asked)] == [STUB_LENGTH] * 2
+        for _ in range(3):
+            assert len(await client.speak("x", "hi", 5)) == STUB_LENGTH
+        assert client.out() == ()
+    await client.aclose()
+
+
+async def test_a_request_to_a_hung_instance_is_answered_by_another_within_its_budget(tmp_path: Path) -> None:
+    config = write_config(tmp_path, STUB_SPEECH)
+    client = ModelClient(tmp_path / "run")
+    with model_server("tts-1", config) as first, model_server("tts-2", config):
+        client._find()
+        first.process.send_signal(signal.SIGSTOP)
+        try:
+            start = time.monotonic()
+            speeches = await asyncio.gather(*(client.speak("x", "hi", 3) for _ in range(4)))
+            assert [len(speech) for speech in speeches] == [STUB_LENGTH] * 4
+            assert time.monotonic() - start < SUSPECT_S + HEALTH_TIMEOUT_S + 0.2
+            assert client.in_trouble
+            start = time.monotonic()
+            await client.speak("x", "hi", 3)
+            assert time.monotonic() - start < 0.2
+        finally:
+            first.process.send_signal(signal.SIGCONT)
+    await client.aclose()
+
+
+async def test_a_request_that_one_instance_is_slow_with_gets_the_other_half_of_its_time_from_another(tmp_path: Path) -> None:
+    slow = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=1.5,speech_s=0.3"\n')
+    client = ModelClient(tmp_path / "run")
+    with model_server("tts-1", slow), model_server("tts-2", write_config(tmp_path, STUB_SPEECH)):
+        client._find()
+        start = time.monotonic()
+        speeches = await asyncio.gather(*(client.speak("x", "hi", 1.2) for _ in range(2)))
+        assert [len(speech) for speech in speeches] == [STUB_LENGTH] * 2
+        assert 0.6 <= time.monotonic() - start < 0.9
+    await client.aclose()
+
+
+async def test_the_starter_engine_stands_in_only_while_the_others_are_out(tmp_path: Path) -> None:
+    config = write_config(tmp_path, STUB_SPEECH)
+    client = ModelClient(tmp_path / "run")
+    watch = asyncio.create_task(client.watch())
+    with model_server("tts-fallback", config):
+        with model_server("tts", config) as main:
+            await asyncio.sleep(0.7)
+            assert [len(await client.speak("नमस्ते", "hi", 5)) for _ in range(4)] == [STUB_LENGTH] * 4
+            main.process.kill()
+            assert len(await client.speak("नमस्ते", "hi", 5)) > STUB_LENGTH, "this is espeak-ng"
+        with model_server("tts", config):
+            await asyncio.sleep(1.6)
+            assert len(await client.speak("नमस्ते", "hi", 5)) == STUB_LENGTH
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
+    await client.aclose()
+
+
+async def test_a_watch_knows_of_a_hung_server_that_nobody_asks(tmp_path: Path) -> None:
+    config = write_config(tmp_path, STUB_SPEECH)
+    client = ModelClient(tmp_path / "run")
+    watch = asyncio.create_task(client.watch())
+    with model_server("tts", config) as server:
+        await asyncio.sleep(1.2)
+        assert client.out() == ("stt", "mt")
+        server.process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(QUIET_S + WATCH_S + HEALTH_TIMEOUT_S + 0.2)
+        assert client.out() == ("stt", "mt", "tts")
+        server.process.send_signal(signal.SIGCONT)
+        await asyncio.sleep(OPEN_S + WATCH_S + 0.2)
+        assert client.out() == ("stt", "mt")
+    watch.cancel()
+    await asyncio.gather(watch, return_exceptions=True)
     await client.aclose()
 
 

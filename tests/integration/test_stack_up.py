@@ -138,7 +138,7 @@ def test_a_damaged_model_is_refused_by_its_name_before_anything_starts(tmp_path:
 
 def test_when_one_process_dies_all_stop_and_it_is_named(up: Up) -> None:
     up.until_ready()
-    victim = next(process for process in up.family if "--kind" in process.cmdline() and "mt" in process.cmdline())
+    victim = next(process for process in up.family if "--instance" in process.cmdline() and "mt" in process.cmdline())
     victim.kill()
     assert up.end() == 1
     assert up.lines[-1].startswith("error: model-mt was ended by SIGKILL, so the stack was stopped")

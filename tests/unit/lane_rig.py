@@ -15,6 +15,7 @@ import numpy as np
 
 from appliance.config.schema import Config
 from appliance.events import Event, Party, UtteranceInterpreted
+from appliance.interpreter.availability import Availability
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.call import CallInterpreter
 from appliance.interpreter.clock import MediaClock
@@ -215,17 +216,36 @@ def prompt_level(name: str, code: str) -> int:
     return 5000 + 100 * list(texts).index(name) + 10 * list(texts[name]).index(code)
 
 
+class ScriptedServers:
+    """How the model servers are, as a test says."""
+
+    def __init__(self) -> None:
+        self.away: tuple[str, ...] = ()
+        self.in_trouble = False
+
+    def out(self) -> tuple[str, ...]:
+        return self.away
+
+
 class Rig:
     """The call, the phones and the time."""
 
     def __init__(
-        self, *, config: Config | None = None, prior: str | None = None, detector: object | None = None, belief: Belief | None = None
+        self,
+        *,
+        config: Config | None = None,
+        prior: str | None = None,
+        detector: object | None = None,
+        belief: Belief | None = None,
+        watched: bool = False,
     ) -> None:
         self.now = 100.0
         self.events: list[Event] = []
         self.lost: list[str] = []
         self.caller, self.agent = Phone(), Phone()
         self.models = ScriptedModels(self)
+        self.servers = ScriptedServers()
+        self.availability = Availability(self.servers) if watched else None
         self.detector = detector or LoudDetector()
         self.clock = MediaClock(self.detector, time=lambda: self.now)  # type: ignore[arg-type]
         self._sleepers: list[tuple[float, asyncio.Future[None]]] = []
@@ -241,6 +261,7 @@ class Rig:
             hinglish=Hinglish({"प्रिंटर": "printer"}),
             belief=belief,
             unavailable=self.lost.append,
+            availability=self.availability,
         )
 
     def begin(self) -> None:
@@ -269,6 +290,8 @@ class Rig:
             for _ in range(12):
                 await asyncio.sleep(0)
             self.clock.tick(self.now)
+            if self.availability is not None and round(self.now / FRAME_S) % 5 == 0:
+                self.availability.tell()
         for _ in range(12):
             await asyncio.sleep(0)
 

@@ -185,9 +185,15 @@ async def test_a_worker_judges_its_calls_by_it() -> None:
         async def recall(self, number: str) -> None:
             return None
 
+        def keep(self, *flagged: object) -> None:
+            pass
+
+        def forget(self, call: object) -> None:
+            pass
+
     belief = Belief(Config(), made())
     nothing = Nothing()
-    interpreters = Interpreters(Config(), nothing, MediaClock(LoudDetector()), nothing, Hinglish({}), belief)  # type: ignore[arg-type]
+    interpreters = Interpreters(Config(), nothing, MediaClock(LoudDetector()), nothing, Hinglish({}), belief, nothing, nothing)  # type: ignore[arg-type]
     interpreters.prompts = prompts()
     call = await interpreters.make(CallContext("call-1", "1", "2", lambda event: None, lambda reason: None))
     assert call._scope.belief is belief

@@ -59,3 +59,10 @@ def test_requests_under_way_when_it_opened_do_not_keep_it_open() -> None:
     breaker = opened()
     breaker.failed(10.9, "late failure")
     assert breaker.ask(11.0) == "probe"
+
+
+def test_a_failure_that_says_enough_opens_it_at_once() -> None:
+    breaker = Breaker(failures=3, open_s=1.0)
+    breaker.failed(10.0, "nobody listens", at_once=True)
+    assert breaker.ask(10.5) == "refuse"
+    assert breaker.ask(11.0) == "probe"

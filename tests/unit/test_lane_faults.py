@@ -10,8 +10,8 @@ from lane_rig import CODES, LoudDetector, Rig, prompt_level
 
 from appliance.events import UtteranceInterpreted
 from appliance.interpreter import scope as scope_module
+from appliance.interpreter.outage import LOST_AFTER, SAME_FAULT_S
 from appliance.interpreter.playout import Playout
-from appliance.interpreter.scope import LOST_AFTER, SAME_FAULT_S
 from appliance.modelserver.errors import Unavailable
 from appliance.speech.listen import SpeechEnded
 from appliance.speech.vad import WINDOW

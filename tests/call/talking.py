@@ -1,0 +1,81 @@
+"""Two telephones that talk through Asterisk alone while something else happens to it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from appliance.phone import wav
+from appliance.phone.baresip import Phone
+from appliance.phone.phone_events import CallClosed, CallEstablished
+from appliance.phone.recording import Recorder
+
+from .conftest import Running
+
+RATE = wav.TELEPHONE_HZ
+STEP_S = 0.1
+HEARD_SHARE = 0.97
+"""Of the tenths of a second in which the caller spoke."""
+LOUD = 500
+"""Of 32768; what the codec makes of silence is below 20."""
+
+
+@dataclass
+class Talk:
+    length_s: float
+    tracks: dict[str, wav.Samples] = field(default_factory=dict)
+    ended_early: bool = False
+
+    def assert_undisturbed(self) -> None:
+        """The agent has heard everything that the caller said in that time, without a gap of a tenth of a second."""
+        assert not self.ended_early, "the call has ended"
+        said, heard = (_loud(self.tracks[way]) for way in ("said", "heard"))
+        spoken = int(said.sum())
+        assert spoken * STEP_S >= 0.95 * self.length_s
+        assert int(heard.sum()) >= HEARD_SHARE * spoken, f"heard {heard.sum()} of {spoken} tenths of a second"
+
+
+@asynccontextmanager
+async def talking(asterisk: Running, folder: Path, *, length_s: float) -> AsyncIterator[Talk]:
+    """A caller who speaks for `length_s` to an agent while the block runs, and on until that time is over."""
+    telephones = asterisk.station
+    folder.mkdir(exist_ok=True)  # noqa: ASYNC240
+    talk = Talk(length_s)
+    agent_phone = Phone.start(folder / "agent", telephones.program, telephones.account_of_agent())
+    caller_phone = Phone.start(folder / "caller", telephones.program, telephones.account_of_caller("9876543210"))
+    with Recorder() as recorder:
+        async with agent_phone as agent, caller_phone as caller:
+            for name in ("agent", "caller"):
+                recorder.follow(name, folder / name)
+            dialled = await caller.dial("1800")
+            await caller.wait_for(CallEstablished, 10)
+            await agent.wait_for(CallEstablished, 20)
+            await asyncio.sleep(0.5)
+            began = time.monotonic()
+            await caller.say(_sound(length_s))
+            yield talk
+            await asyncio.sleep(max(0.0, began + length_s + 0.6 - time.monotonic()))
+            talk.ended_early = caller.seen(CallClosed) is not None
+            if not talk.ended_early:
+                await caller.hang_up()
+                await agent.wait_for(CallClosed, 5)
+        ended = time.monotonic()
+        talk.tracks["said"] = recorder.track("caller", "said").on_clock(dialled, ended)
+        talk.tracks["heard"] = recorder.track("agent", "heard").on_clock(dialled, ended)
+
+
+def _sound(length_s: float) -> wav.Samples:
+    time_s = np.arange(round(length_s * RATE)) / RATE
+    return (8000 * np.sin(2 * np.pi * (700 + 300 * np.sin(time_s)) * time_s)).astype(np.int16)
+
+
+def _loud(track: wav.Samples) -> np.ndarray:
+    step = round(STEP_S * RATE)
+    whole = track[: len(track) // step * step].reshape(-1, step).astype(np.float64)
+    return np.sqrt((whole**2).mean(axis=1)) > LOUD
