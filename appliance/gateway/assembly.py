@@ -11,9 +11,14 @@ import msgspec
 
 from appliance.config.load import LoadedConfig
 from appliance.config.schema import Config
+from appliance.gateway.draining import DrainMarks
+from appliance.gateway.draining import watch as watch_drain_marks
+from appliance.gateway.flagging import Flagging
 from appliance.gateway.interpretation import CallContext
 from appliance.gateway.journal import Journal
+from appliance.gateway.under_systemd import keep_alive, say_how
 from appliance.gateway.worker import Worker
+from appliance.interpreter.availability import Availability
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.call import CallInterpreter
 from appliance.interpreter.clock import MediaClock
@@ -21,10 +26,13 @@ from appliance.interpreter.hinglish import Hinglish, read_lexicon
 from appliance.interpreter.prompts import PromptError, Prompts
 from appliance.modelserver.client import ModelClient
 from appliance.speech.vad import VoiceActivity
+from appliance.store.flagged_audio import FlaggedAudio
+from appliance.telemetry.systemd import NOBODY, Unit
 
 log = logging.getLogger(__name__)
 
 PROMPTS_RETRY_S = 2.0
+LOAD_EVERY_S = 1.0
 LEXICON = "lexicon/it_terms.tsv"
 """In the folder of the models."""
 
@@ -37,7 +45,15 @@ class Interpreters:
     """Makes the interpreter of each call; takes calls only once the prompts are there."""
 
     def __init__(
-        self, config: Config, models: ModelClient, clock: MediaClock, journal: Journal, hinglish: Hinglish, belief: Belief
+        self,
+        config: Config,
+        models: ModelClient,
+        clock: MediaClock,
+        journal: Journal,
+        hinglish: Hinglish,
+        belief: Belief,
+        availability: Availability,
+        flagging: Flagging,
     ) -> None:
         self.prompts: Prompts | None = None
         self._config = config
@@ -47,6 +63,8 @@ class Interpreters:
         self._journal = journal
         self._hinglish = hinglish
         self._belief = belief
+        self._availability = availability
+        self._flagging = flagging
 
     async def speak_prompts(self) -> None:
         """Returns when the prompts are there, however long the speech server takes."""
@@ -66,20 +84,28 @@ class Interpreters:
             self._models,
             self.prompts,
             call.publish,
-            await self._journal.recall(call.caller_number),
+            await self._language_before(call),
             self._clock,
             hinglish=self._hinglish,
             belief=self._belief,
             unavailable=call.unavailable,
+            silent=call.silent,
+            keep=self._flagging.keep,
+            availability=self._availability,
         )
+
+    async def _language_before(self, call: CallContext) -> str | None:
+        known = await self._journal.language_of(call.call_id) if call.adopted else None
+        return known or await self._journal.recall(call.caller_number)
 
 
 @asynccontextmanager
-async def open_worker(loaded: LoadedConfig, number: int, belief: Belief) -> AsyncIterator[Worker]:
+async def open_worker(loaded: LoadedConfig, number: int, belief: Belief, unit: Unit = NOBODY) -> AsyncIterator[Worker]:
     """A worker that takes calls as soon as its prompts have been spoken.
 
     Args:
         belief: what its calls refuse.
+        unit: told that it is there and that its clock ticks.
 
     Raises:
         ApplianceError: the voice activity model, the lexicon, a secret or the database's driver is missing.
@@ -91,7 +117,9 @@ async def open_worker(loaded: LoadedConfig, number: int, belief: Belief) -> Asyn
     models = ModelClient(loaded.run_dir)
     try:
         async with Journal.open(loaded, f"gateway-{number}") as journal:
-            interpreters = Interpreters(config, models, clock, journal, hinglish, belief)
+            availability = Availability(models)
+            flagging = Flagging(FlaggedAudio(loaded.state_dir))
+            interpreters = Interpreters(config, models, clock, journal, hinglish, belief, availability, flagging)
             worker = Worker(number, config, journal.publish, interpreters.make)
             worker.accepting = False
             journal.session_of = worker.session
@@ -101,18 +129,29 @@ async def open_worker(loaded: LoadedConfig, number: int, belief: Belief) -> Asyn
                 worker.accepting = True
                 log.info("calls are taken")
 
+            async def watch_load() -> None:
+                while True:
+                    worker.admission.observe(clock.late, clock.now())
+                    await asyncio.sleep(LOAD_EVERY_S)
+
             def clock_ended(task: asyncio.Task[None]) -> None:
                 if not task.cancelled():
                     log.critical("the media clock stopped, no calls are taken any more", exc_info=task.exception())
                     worker.refuse("the media clock stopped")
 
-            tasks = [asyncio.create_task(clock.run(), name="media-clock"), asyncio.create_task(get_ready(), name="prompts")]
+            named = {"media-clock": clock.run(), "prompts": get_ready(), "load": watch_load()}
+            named |= {"drain-marks": watch_drain_marks(worker, number, DrainMarks(loaded.state_dir)), "status": say_how(worker, unit)}
+            named |= {"model-watch": models.watch(), "availability": availability.run()}
+            tasks = [asyncio.create_task(work, name=name) for name, work in named.items()]
+            tasks.append(asyncio.create_task(keep_alive(clock, unit), name="heartbeat"))
             tasks[0].add_done_callback(clock_ended)
+            unit.ready("starts")
             try:
                 yield worker
             finally:
                 for task in tasks:
                     task.cancel()
                 await asyncio.gather(*tasks, return_exceptions=True)
+                await flagging.close()
     finally:
         await models.aclose()

@@ -28,6 +28,10 @@ class Interpreter(Protocol):
 
     def attach(self, party: Party, transport: MediaTransport) -> None: ...
 
+    def rewire(self, party: Party, transport: MediaTransport) -> None:
+        """The party's audio comes and goes another way now; what is queued for the party is played there."""
+        ...
+
     def start(self) -> None: ...
 
     async def say(self, party: Party, prompt: str) -> None:
@@ -49,6 +53,10 @@ class CallContext:
     publish: Callable[[Event], None]
     unavailable: Callable[[str], None]
     """To be called with a reason when the call cannot be interpreted any more: the parties are told and joined directly."""
+    adopted: bool = False
+    """Whether another worker interpreted it before."""
+    silent: Callable[[Party, float], None] = lambda party, seconds: None
+    """To be called when no audio has come from a party for so many seconds; `Interpreter.rewire` may follow."""
 
 
 MakeInterpreter = Callable[[CallContext], Awaitable[Interpreter]]
@@ -80,6 +88,9 @@ class Interpretation:
 
     def attach(self, party: Party, media: WebSocketMedia) -> None:
         self._attempt(lambda interpreter: interpreter.attach(party, media))
+
+    def rewire(self, party: Party, media: WebSocketMedia) -> None:
+        self._attempt(lambda interpreter: interpreter.rewire(party, media))
 
     def start(self) -> None:
         self._attempt(lambda interpreter: interpreter.start())

@@ -14,7 +14,11 @@ import uvicorn
 from litestar import Litestar
 
 from appliance.errors import ApplianceError
+from appliance.telemetry import metrics
+from appliance.telemetry.systemd import NOBODY, Unit
 from appliance.telephony.ari_connection import MAX_MESSAGE
+from appliance.web.entrance import allow_many_files, entrance
+from appliance.web.sockets import bounded_socket
 
 log = logging.getLogger(__name__)
 
@@ -32,13 +36,14 @@ class PortTaken(ApplianceError):
 class WorkerServer(uvicorn.Server):
     """Uvicorn closes all WebSockets before it ends the application; so the calls are ended first."""
 
-    def __init__(self, app: Litestar) -> None:
+    def __init__(self, app: Litestar, unit: Unit = NOBODY) -> None:
+        allow_many_files()
         super().__init__(
             uvicorn.Config(
                 app,
                 loop="uvloop",
-                http="httptools",
-                ws="websockets-sansio",
+                http=entrance(_rejected),
+                ws=bounded_socket(_rejected),
                 lifespan="on",
                 log_config=None,
                 access_log=False,
@@ -50,6 +55,7 @@ class WorkerServer(uvicorn.Server):
             )
         )
         self._app = app
+        self._unit = unit
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Task[None] | None = None
         self._told = False
@@ -73,11 +79,16 @@ class WorkerServer(uvicorn.Server):
 
     async def _stop(self) -> None:
         worker = getattr(self._app.state, "worker", None)
+        self._unit.stopping("gives its calls away")
         try:
             if worker is not None:
                 await worker.stop()
         finally:
             self.should_exit = True
+
+
+def _rejected(what: str) -> None:
+    metrics.REJECTED.labels("connection", what).inc()
 
 
 def listen(host: str, port: int) -> socket.socket:

@@ -4,39 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import secrets
 import time
 from collections.abc import Callable
 from typing import Any
 
-import msgspec
-
 from appliance.config.schema import Config
 from appliance.events import Event
 from appliance.gateway import counting
+from appliance.gateway.admission import Admission, Verdict
 from appliance.gateway.call_control import CallController
-from appliance.gateway.call_services import QUEUE_CONTEXT, QUEUE_EXTENSION, CallServices
+from appliance.gateway.call_services import ADOPT, CallFacts, CallServices, adopted_call, new_call
+from appliance.gateway.departures import Departures
 from appliance.gateway.interpretation import MakeInterpreter
+from appliance.gateway.reconciliation import Reconciliation
 from appliance.store.session_state import Session
 from appliance.telemetry import metrics
 from appliance.telephony import ari_requests as ari
 from appliance.telephony.ari_connection import AriConnection
-from appliance.telephony.ari_messages import Bridge, Channel, ChannelDestroyed, ChannelEvent, StasisStart
-from appliance.telephony.errors import AriError, AriNotFound
+from appliance.telephony.ari_messages import ChannelDestroyed, ChannelEvent, StasisStart
 from appliance.telephony.media_gate import MediaGate
 
 log = logging.getLogger(__name__)
 
 LOST_GRACE_S = 15.0
 """Calls go on without a control connection this long: Asterisk reconnects within a second unless it is gone."""
-ORPHAN_WAIT_S = 1.0
-"""Between finding a channel of nobody and removing it: its `StasisStart` may be on its way."""
-BOOT_RETRY_S = 0.5
-BOOT_TIMEOUT_S = 2.0
 STOP_TIMEOUT_S = 5.0
-
-_channels = msgspec.json.Decoder(list[Channel])
-_bridges = msgspec.json.Decoder(list[Bridge])
 
 
 class Worker:
@@ -54,9 +46,11 @@ class Worker:
         self.started_at = time.time()
         self.accepting = True
         """Whether new calls are taken; otherwise they go to the agents' queue."""
+        self.drained = False
+        """Whether somebody wants no new calls here; those there are go on."""
         self.gate = MediaGate()
         self.ari = AriConnection(self._on_event, on_connected=self._on_connected, on_lost=self._on_lost, counted=counting.ari)
-        self._max_calls = config.gateway.max_calls
+        self.admission = Admission(config.gateway.max_calls)
         self._owners: dict[str, CallController] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls_running: dict[str, asyncio.Task[None]] = {}
@@ -73,6 +67,8 @@ class Worker:
             direct_policy=config.translate.policy == "direct",
         )
         self.app = self._services.app
+        self._departures = Departures(self.ari)
+        self._reconciliation = Reconciliation(self.ari, self.app, self.calls, self._owners.keys(), counting.fallback)
         metrics.LEGS_ACTIVE.set_function(lambda: len(self.gate.open))
 
     def session(self, call_id: str) -> Session | None:
@@ -96,10 +92,11 @@ class Worker:
         return {
             "worker": f"gateway-{self.number}",
             "accepting": self.accepting,
+            "drained": self.drained,
             "uptime_s": round(time.time() - self.started_at, 1),
             "asterisk": self.ari.connected,
             "calls": len(self.calls),
-            "max_calls": self._max_calls,
+            "max_calls": self.admission.max_calls,
             "channels": sum(len(call.state.held & call.names.channels.keys()) for call in self.calls.values()),
             "bridges": sum(len(call.state.held & call.names.bridges.keys()) for call in self.calls.values()),
             "media_sockets": len(self.gate.open),
@@ -107,14 +104,32 @@ class Worker:
             "call_tasks": len(self._calls_running) + sum(call.tasks for call in self.calls.values()),
         }
 
+    @property
+    def verdict(self) -> Verdict:
+        """Whether a call that comes now is taken, and why not."""
+        if not self.ari.connected or not self.accepting or self.drained:
+            return "not-ready"
+        return self.admission.verdict(len(self.calls))
+
+    def health(self, *, for_call: bool = False) -> dict[str, Any]:
+        """What the dialplan decides by where a call goes: `status` is a `Verdict`.
+
+        Args:
+            for_call: whether a call waits for the answer; otherwise somebody only wants to know.
+        """
+        verdict = self.verdict
+        if for_call and verdict != "ready":
+            metrics.CALLS_REFUSED.labels(verdict).inc()
+        return {"status": verdict, "asterisk": self.ari.connected, "accepting": self.accepting, "calls": len(self.calls)}
+
     def refuse(self, reason: str) -> None:
-        """End all calls and take no more."""
+        """Give all calls away and take no more."""
         self.accepting = False
         for call in list(self.calls.values()):
             call.abort(reason)
 
     async def stop(self) -> None:
-        """End all calls: who waits is sent to the agents' queue, who talks is hung up. New ones go to the queue too."""
+        """Give all calls away: the dialplan finds another worker for them, or joins caller and agent. New ones go to the queue."""
         self.refuse("the worker stops")
         if self._calls_running:
             await asyncio.wait(self._calls_running.values(), timeout=STOP_TIMEOUT_S)
@@ -138,23 +153,38 @@ class Worker:
 
     def _entered(self, event: StasisStart) -> None:
         channel = event.channel
-        if channel.id.startswith(self._services.prefix) or (event.args and event.args[0] != "caller"):
+        verdict = self.verdict
+        if channel.id.startswith("setu-") or (event.args and event.args[0] not in ("caller", ADOPT)):
             log.warning("a channel of no call entered the application", extra={"channel": channel.id})
-            self._background(self._try(ari.hang_up(channel.id)), "hang up stray")
-        elif not self.accepting or len(self.calls) >= self._max_calls:
-            counting.fallback("full" if self.accepting else "not-accepting")
-            self._background(self._to_queue(channel.id), "to queue")
+            self._background(self._departures.delete(ari.hang_up(channel.id)), "hang up stray")
+        elif event.args and event.args[0] == ADOPT:
+            self._adopt(event, verdict)
+        elif verdict == "ready":
+            self._take_call(new_call(self._services.prefix, channel))
+        elif verdict == "not-ready":
+            counting.fallback("not-accepting")
+            self._background(self._departures.to_queue(channel.id), "to queue")
         else:
-            self._take_call(channel)
+            metrics.CALLS_REFUSED.labels(verdict).inc()
+            self._background(self._departures.refuse(channel.id), "refuse")
 
-    def _take_call(self, caller: Channel) -> None:
-        call_id = f"{time.strftime('%Y%m%d-%H%M%S')}-{secrets.token_hex(2)}"
-        call = CallController(call_id, caller, self._services)
-        self.calls[call_id] = call
+    def _adopt(self, event: StasisStart, verdict: Verdict) -> None:
+        facts = adopted_call(self._services.prefix, event.channel, event.args)
+        if facts is None:
+            log.warning("a caller of an unknown call entered the application", extra={"channel": event.channel.id})
+            self._background(self._departures.to_queue(event.channel.id), "to queue")
+        elif verdict != "ready" or facts.call_id in self.calls:  # a call of our own that broke is still being wound up
+            self._background(self._departures.to_dialplan(event.channel.id, direct=True), "to dialplan")
+        else:
+            self._take_call(facts)
+
+    def _take_call(self, facts: CallFacts) -> None:
+        call = CallController(facts, self._services)
+        self.calls[call.call_id] = call
         for channel in call.names.all_channels:
             self._owners[channel] = call
-        task = asyncio.create_task(call.run(), name=f"{call_id} call")
-        self._calls_running[call_id] = task
+        task = asyncio.create_task(call.run(), name=f"{call.call_id} call")
+        self._calls_running[call.call_id] = task
         task.add_done_callback(lambda task: self._call_done(call, task))
 
     def _call_done(self, call: CallController, task: asyncio.Task[None]) -> None:
@@ -172,7 +202,7 @@ class Worker:
         if self._lost is not None:
             self._lost.cancel()
             self._lost = None
-        self._background(self._reconcile(), "reconcile")
+        self._background(self._reconciliation.run(), "reconcile")
 
     def _on_lost(self) -> None:
         metrics.ARI_CONNECTED.set(0)
@@ -183,71 +213,6 @@ class Worker:
         await asyncio.sleep(LOST_GRACE_S)
         for call in list(self.calls.values()):
             call.abort("no connection to Asterisk")
-
-    async def _reconcile(self) -> None:
-        """Bring both sides to the same view: after a restart of either, or after messages were lost."""
-        try:
-            channels = _channels.decode(await self._when_booted(ari.list_channels()))
-            known = {channel.id for channel in channels}
-            for call in list(self.calls.values()):
-                for role in ("agent", "caller"):
-                    if role in call.state.held and call.names.channels[role] not in known and call.state.agent != "ringing":
-                        call.channel_missing(call.names.channels[role])
-            orphans = [channel for channel in channels if self._is_orphan(channel)]
-            bridges = _bridges.decode(await self.ari.request(ari.list_bridges()))
-            await asyncio.sleep(ORPHAN_WAIT_S)
-            in_use = {bridge for call in self.calls.values() for bridge in call.names.bridges.values()}
-            for channel in orphans:
-                if self._is_orphan(channel):
-                    await self._remove_orphan(channel)
-            for bridge in bridges:
-                if bridge.id.startswith(self._services.prefix) and bridge.id not in in_use:
-                    log.warning("bridge of no call removed", extra={"bridge": bridge.id})
-                    await self._try(ari.delete_bridge(bridge.id))
-        except (AriError, msgspec.DecodeError) as error:
-            log.warning("what Asterisk has could not be compared with the calls: %s", error)
-
-    async def _when_booted(self, request: ari.AriRequest) -> str:
-        """The answer, asked for again while it can help: Asterisk connects before it is ready, and says 503 or nothing until it is."""
-        while True:
-            try:
-                return await self.ari.request(request, timeout_s=BOOT_TIMEOUT_S)
-            except AriError as error:
-                if not error.retry or not self.ari.connected:
-                    raise
-                await asyncio.sleep(BOOT_RETRY_S)
-
-    def _is_orphan(self, channel: Channel) -> bool:
-        if channel.id in self._owners:
-            return False
-        in_app = channel.dialplan.app_name == "Stasis" and channel.dialplan.app_data.split(",")[0] == self.app
-        return in_app or channel.id.startswith(self._services.prefix)
-
-    async def _remove_orphan(self, channel: Channel) -> None:
-        if channel.id.startswith(self._services.prefix):
-            log.warning("channel of no call removed", extra={"channel": channel.id})
-            await self._try(ari.hang_up(channel.id))
-        else:
-            log.warning("caller of no call sent to the agents' queue", extra={"channel": channel.id})
-            counting.fallback("orphan")
-            await self._to_queue(channel.id)
-
-    # Requests outside of calls
-
-    async def _to_queue(self, channel: str) -> None:
-        try:
-            await self.ari.request(ari.continue_in_dialplan(channel, QUEUE_CONTEXT, QUEUE_EXTENSION))
-        except AriError as error:
-            log.warning("%s", error)
-            await self._try(ari.hang_up(channel))
-
-    async def _try(self, request: ari.AriRequest) -> None:
-        try:
-            await self.ari.request(request)
-        except AriNotFound:
-            pass
-        except AriError as error:
-            log.warning("%s", error)
 
     def _background(self, work: Any, name: str) -> asyncio.Task[None]:
         task: asyncio.Task[None] = asyncio.create_task(work, name=name)

@@ -33,7 +33,7 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     started_at: float
     """Seconds since the epoch."""
     language: str = ""
-    """Empty until decided."""
+    """Empty until decided. Written only then, so that a worker who takes a call over does not wipe out what was known."""
     channels: dict[str, str] = msgspec.field(default_factory=dict)
     """Asterisk channel id by role: `caller`, `agent`, `caller-media`, `agent-media`."""
     bridges: dict[str, str] = msgspec.field(default_factory=dict)
@@ -110,7 +110,6 @@ class SessionStates:
             async with redis.pipeline(transaction=True) as pipeline:
                 for session in sessions:
                     key = KEY_PREFIX + session.call_id
-                    pipeline.delete(key)
                     pipeline.hset(key, mapping=_fields(session, now))
                     pipeline.expire(key, KEEP_S)
                     pipeline.zadd(LIVE, {session.call_id: now})
@@ -138,11 +137,10 @@ def _fields(session: Session, now: float) -> dict[Any, Any]:
         "worker": session.worker,
         "state": session.state,
         "started_at": repr(session.started_at),
-        "language": session.language,
         "channels": msgspec.json.encode(session.channels).decode(),
         "bridges": msgspec.json.encode(session.bridges).decode(),
         "heartbeat_at": repr(now),
-    }
+    } | ({"language": session.language} if session.language else {})
 
 
 def _session(fields: dict[str, str]) -> Session:

@@ -43,6 +43,21 @@ def continue_in_dialplan(channel: str, context: str, extension: str) -> AriReque
     return AriRequest("POST", f"channels/{_part(channel)}/continue", {"context": context, "extension": extension, "priority": "1"})
 
 
+def move(channel: str, app: str) -> AriRequest:
+    """The channel becomes another application's, which is told by `StasisStart`; a bridge it is in stays."""
+    return AriRequest("POST", f"channels/{_part(channel)}/move", {"app": app})
+
+
+def set_variable(channel: str, name: str, value: str) -> AriRequest:
+    """Set a variable of the channel, or a function that the dialplan could set there."""
+    return AriRequest("POST", f"channels/{_part(channel)}/variable", {"variable": name, "value": value})
+
+
+def rtp_statistics(channel: str) -> AriRequest:
+    """What has been received and sent; refused for channels without RTP."""
+    return AriRequest("GET", f"channels/{_part(channel)}/rtp_statistics")
+
+
 def start_music(channel: str, music_class: str = "default") -> AriRequest:
     return AriRequest("POST", f"channels/{_part(channel)}/moh", {"mohClass": music_class})
 

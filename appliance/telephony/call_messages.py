@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Party = Literal["caller", "agent"]
-Phase = Literal["ringing", "greeting", "connecting", "interpreting", "direct", "closing", "ended"]
+Phase = Literal["ringing", "greeting", "connecting", "interpreting", "direct", "resuming", "closing", "ended"]
 Outcome = Literal["interpreted", "direct", "no_agent", "caller_gone", "agent_gone", "failed"]
 Resource = Literal["caller", "caller-bridge", "caller-media", "agent", "agent-bridge", "agent-media", "interpreter"]
 """What a call holds. A resource is held from the action that asks for it, so what is only half made is released too."""
@@ -21,6 +21,13 @@ Notice = Literal["", "direct_bridge", "interpretation_lost"]
 @dataclass(frozen=True, slots=True)
 class CallerArrived:
     """The caller's channel is in the application."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """The caller of a worker that is gone is in the application; an agent has answered him there."""
+
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +102,14 @@ class JoinFailed:
 
 @dataclass(frozen=True, slots=True)
 class Aborted:
-    """The worker stops or Asterisk is gone."""
+    """The worker stops, Asterisk is gone, or this call broke."""
 
     reason: str
 
 
 CallInput = (
     CallerArrived
+    | Adopted
     | LegReady
     | LegFailed
     | LegLost
@@ -122,7 +130,8 @@ CallInput = (
 
 @dataclass(frozen=True, slots=True)
 class OpenLeg:
-    """Make the party's bridge and media channel; leads to `LegReady` or `LegFailed`. For the caller: answer, and make the interpreter."""
+    """Make the party's bridge and media channel; leads to `LegReady` or `LegFailed`. For the caller: answer, and make the interpreter.
+    For an agent whom another worker left behind: make his channel this worker's."""
 
     party: Party
 
@@ -185,6 +194,14 @@ class HandToQueue:
 
 
 @dataclass(frozen=True, slots=True)
+class HandOver:
+    """Send the caller on in the dialplan, which gives the call to another worker, or else joins him with the agent he has."""
+
+    direct: bool = False
+    """Whether the parties are not to be interpreted again."""
+
+
+@dataclass(frozen=True, slots=True)
 class Release:
     """Remove a resource if it exists."""
 
@@ -200,5 +217,17 @@ class Finish:
 
 
 CallAction = (
-    OpenLeg | Attach | CallAgents | Say | StartMusic | StopMusic | Interpret | PressKey | JoinDirectly | HandToQueue | Release | Finish
+    OpenLeg
+    | Attach
+    | CallAgents
+    | Say
+    | StartMusic
+    | StopMusic
+    | Interpret
+    | PressKey
+    | JoinDirectly
+    | HandToQueue
+    | HandOver
+    | Release
+    | Finish
 )

@@ -6,24 +6,22 @@ import asyncio
 import os
 import signal
 import subprocess
-import wave
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import pytest
 from tone_interpreter import PITCH_HZ, ToneInterpreter
+from tones import LOUD as LOUD
+from tones import STEP_S, has, heard, tone
 
 from appliance.events import CallEnded, CallStateChanged, Event
-from appliance.gateway import worker as worker_module
 from appliance.gateway.access import Credentials
 from appliance.gateway.app import create_app
 from appliance.gateway.interpretation import CallContext
 from appliance.gateway.server import WorkerServer, listen
 from appliance.gateway.worker import Worker
-from appliance.phone import wav
 from appliance.phone.baresip import Phone
 from appliance.phone.phone_events import CallClosed, CallEstablished
 from appliance.stack.procfile import processes
@@ -32,9 +30,6 @@ from .conftest import Running
 
 pytestmark = pytest.mark.timeout(120)
 CALLER_HZ, AGENT_HZ = 2100, 2600
-STEP_S = 0.1
-LOUD = 500
-"""Of 32768; what the codec makes of silence is below 20."""
 
 
 class Gateway:
@@ -112,27 +107,6 @@ async def dialled(gateway: Gateway, folder: Path, *, answer_after_s: float = 0.3
     ):
         await caller.dial(gateway.asterisk.loaded.config.telephony.company_number)
         yield caller, agent
-
-
-def tone(pitch_hz: int) -> wav.Samples:
-    return (8000 * np.sin(2 * np.pi * pitch_hz * np.arange(wav.TELEPHONE_HZ) / wav.TELEPHONE_HZ)).astype(np.int16)
-
-
-def heard(folder: Path) -> list[int]:
-    """What a telephone received, from its recording: the pitch of each tenth of a second in Hz, 0 for silence."""
-    (file,) = folder.glob("dump-*-dec.wav")
-    with wave.open(str(file)) as recording:
-        rate = recording.getframerate()
-        samples = np.frombuffer(recording.readframes(recording.getnframes()), "<i2").astype(float)
-    size = round(STEP_S * rate)
-    steps = samples[: len(samples) // size * size].reshape(-1, size)
-    spectrum = np.abs(np.fft.rfft(steps * np.hanning(size), axis=1))
-    pitch = spectrum.argmax(axis=1) / STEP_S
-    return [round(value) if np.abs(step).max() > LOUD else 0 for value, step in zip(pitch, steps, strict=True)]
-
-
-def has(pitches: list[int], pitch_hz: int, least_s: float = 0.4) -> bool:
-    return sum(abs(pitch - pitch_hz) <= 10 for pitch in pitches) * STEP_S >= least_s
 
 
 async def test_the_caller_waits_with_music_until_the_agent_answers(gateway: Gateway, phones: Path) -> None:
@@ -220,28 +194,6 @@ async def test_the_control_connection_breaks_in_mid_call(gateway: Gateway, phone
         await agent.hang_up()
         await caller.wait_for(CallClosed, 8)
         assert (await gateway.over()).outcome == "interpreted"
-
-
-async def test_a_caller_whose_worker_has_died_reaches_the_queue(gateway: Gateway, phones: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "ORPHAN_WAIT_S", 0.2)
-    async with dialled(gateway, phones, answer_after_s=4.0) as (caller, agent):
-        await gateway.reaches("connecting")
-        forgotten = gateway.worker
-        call = next(iter(forgotten.calls.values()))
-        for registry in (forgotten.calls, forgotten._owners):
-            registry.clear()  # as a new process would start: knowing nothing
-        call._do = lambda action: None  # type: ignore[method-assign]
-        call.abort("killed")
-        socket = forgotten.ari._socket
-        assert socket is not None
-        await socket.close(1011, "the test")
-        await gateway.until(lambda: "without-interpreter" in gateway.console("core show channels concise"), "the caller in the queue")
-        await agent.wait_for(CallEstablished, 30)
-        await gateway.until(lambda: gateway.console("core show channels concise").count("PJSIP") == 2, "two telephones", 20)
-        assert "setu-1-" not in gateway.console("core show channels concise")
-        assert "setu-1-" not in gateway.console("bridge show all")
-        await caller.hang_up()
-        await gateway.until(lambda: gateway.asterisk.channels() == 0, "channels gone")
 
 
 @contextmanager

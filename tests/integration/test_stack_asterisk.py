@@ -175,7 +175,7 @@ class Worker:
 
     def answer(self, socket: websockets.ServerConnection, request: websockets.Request) -> websockets.Response | None:
         status, word = self.health
-        return socket.respond(status, f'{{"status": "{word}", "accepting": true}}\n') if request.path == "/health" else None
+        return socket.respond(status, f'{{"status": "{word}", "accepting": true}}\n') if request.path.startswith("/health") else None
 
     async def serve(self, socket: websockets.ServerConnection) -> None:
         with contextlib.suppress(websockets.ConnectionClosed):

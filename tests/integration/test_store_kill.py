@@ -1,7 +1,8 @@
-"""Nothing that was reported as stored is lost: workers are killed while they write, now and then with the database locked."""
+"""Nothing that was reported as stored is lost: workers are killed while they write, also with the database locked or the disk full."""
 
 import asyncio
 import contextlib
+import os
 import random
 import sqlite3
 import subprocess
@@ -10,10 +11,13 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from appliance.config.load import load
 from appliance.store.calls import CallStore
 
-ROUNDS = 6
+ROUNDS = 9
+DISK = "24m"
 WRITER = """
 import asyncio, itertools, sys
 from appliance.config.load import load
@@ -51,7 +55,32 @@ def locked(file: Path) -> Iterator[None]:
         connection.execute("ROLLBACK")
 
 
-def test_killed_workers_lose_nothing_they_reported(tmp_path: Path) -> None:
+@contextlib.contextmanager
+def full(folder: Path) -> Iterator[None]:
+    """Nothing more can be written below `folder`, which is a disk of its own."""
+    filler = folder / "filler"
+    try:
+        with contextlib.suppress(OSError), filler.open("wb", buffering=0) as stream:
+            for size in (1 << 20, 1 << 12, 1):
+                with contextlib.suppress(OSError):
+                    while True:
+                        stream.write(bytes(size))
+        yield
+    finally:
+        filler.unlink()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "state"
+    folder.mkdir(mode=0o700)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={DISK},mode=700", "setu-test", str(folder)], check=True)
+    yield folder
+    subprocess.run(["umount", "--lazy", str(folder)], check=True)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="mounts a small disk")
+def test_killed_workers_lose_nothing_they_reported(tmp_path: Path, small_disk: Path) -> None:
     config = tmp_path / "appliance.toml"
     config.write_text("")
     database = tmp_path / "state" / "setu.sqlite"
@@ -62,12 +91,13 @@ def test_killed_workers_lose_nothing_they_reported(tmp_path: Path) -> None:
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
             first = writer.stdout.readline()
-            lock = locked(database) if number % 2 else contextlib.nullcontext()
-            with lock:
-                time.sleep(random.uniform(0.1, 0.3) + (1.5 if number % 2 else 0.0))  # longer than a write waits for the lock
+            trouble = (contextlib.nullcontext(), locked(database), full(small_disk))[number % 3]
+            with trouble:
+                time.sleep(random.uniform(0.1, 0.3) + (1.5 if number % 3 else 0.0))  # longer than a write waits for the lock
                 writer.kill()
                 told = [first, *writer.stdout.read().splitlines()]
         assert len(told) > 5
+        print(f"round {number}: {len(told)} reported as stored")
         spooled += sum(path.read_bytes().count(b"\n") for path in (tmp_path / "state" / "spool").glob("*.jsonl"))
         promised |= {(call, int(utterance)) for call, utterance in (line.split() for line in told)}
     assert spooled > 0, "the lock was never met"
@@ -84,4 +114,5 @@ def test_killed_workers_lose_nothing_they_reported(tmp_path: Path) -> None:
     with contextlib.closing(sqlite3.connect(database)) as connection:
         stored = set(connection.execute("SELECT call_id, utterance FROM utterances"))
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+    print(f"{len(promised)} reported as stored, {len(stored)} in the database, {len(promised - stored)} of the reported ones lost")
     assert not promised - stored

@@ -329,6 +329,18 @@ def session(call: str, **fields: object) -> Session:
     return Session(call_id=call, **values)  # type: ignore[arg-type]
 
 
+async def test_a_worker_that_takes_a_call_over_keeps_the_language_that_was_known(link: RedisLink, server: RedisServer) -> None:
+    other = RedisLink(server.url)
+    async with SessionStates(link) as dead, SessionStates(other) as heir:
+        await dead.put(session("a", state="interpreting", language="ta"))
+        await heir.put(session("a", worker="gateway-2", state="resuming"))
+        taken = await heir.get("a")
+        assert taken is not None
+        assert (taken.worker, taken.state, taken.language) == ("gateway-2", "resuming", "ta")
+        await heir.remove("a")
+    await other.aclose()
+
+
 async def test_calls_in_progress_are_seen_by_everybody_and_gone_at_their_end(link: RedisLink, server: RedisServer) -> None:
     other = RedisLink(server.url)
     async with SessionStates(link) as mine, SessionStates(other) as theirs:

@@ -41,6 +41,8 @@ class FakeChannel:
     app: str = ""
     number: str = ""
     music: bool = False
+    state: str = "Up"
+    variables: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass
@@ -68,6 +70,9 @@ class FakeAsterisk:
         """Whether externalMedia channels really connect."""
         self.in_dialplan: list[tuple[str, str]] = []
         """Channel and context of every `continue`."""
+        self.sending: set[str] = set()
+        """Channels whose telephones send audio."""
+        self.packets = 0
         self._socket: ClientConnection | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._calls = 0
@@ -115,7 +120,7 @@ class FakeAsterisk:
         if channel.app:
             dialplan |= {"app_name": "Stasis", "app_data": channel.app}
         caller = {"name": "", "number": channel.number}
-        return {"id": channel.id, "name": channel.name, "state": "Up", "caller": caller, "dialplan": dialplan}
+        return {"id": channel.id, "name": channel.name, "state": channel.state, "caller": caller, "dialplan": dialplan}
 
     # What happens at the telephones
 
@@ -126,12 +131,22 @@ class FakeAsterisk:
         await self.event("StasisStart", channel, args=[])
         return channel.id
 
+    async def call_left_behind(self, name: str, number: str = "9840012345") -> tuple[str, str]:
+        """A caller whose worker is gone comes in, his agent being in that worker's application; their channels."""
+        self._calls += 1
+        caller = FakeChannel(f"1700000000.{self._calls}", f"PJSIP/trunk-{self._calls:08x}", self.app, number)
+        agent = FakeChannel(f"{name}-to-agent", "Local/it@agents-0;1", name.rsplit("-", 3)[0])
+        self.channels |= {caller.id: caller, agent.id: agent}
+        await self.event("StasisStart", caller, args=["adopt", name, "1800"])
+        return caller.id, agent.id
+
     def agent(self) -> str:
         """Id of the call to the agents."""
         return next(channel for channel in self.channels if channel.endswith("-agent"))
 
     async def agent_answers(self) -> str:
         channel = self.channels[self.agent()]
+        channel.state = "Up"
         call = next(request for request in self.requests if request.query.get("channelId") == channel.id)
         await self.event("StasisStart", channel, args=call.query["appArgs"].split(","))
         return channel.id
@@ -183,9 +198,11 @@ class FakeAsterisk:
             case ["POST", "channels", "externalMedia"]:
                 return await self._external_media(request.query)
             case ["POST", "channels"]:
-                channel = FakeChannel(request.query["channelId"], "Local/it@agents-0;1", self.app)
+                channel = FakeChannel(request.query["channelId"], "Local/it@agents-0;1", self.app, state="Ringing")
                 self.channels[channel.id] = channel
                 return 200, self._json(channel)
+            case ["POST", "bridges", bridge] if bridge in self.bridges:
+                return 409, {"message": f"Bridge with id '{bridge}' already exists"}
             case ["POST", "bridges", bridge]:
                 self.bridges[bridge] = set()
                 return 200, {"id": bridge}
@@ -203,8 +220,18 @@ class FakeAsterisk:
             case [method, "channels", channel, "moh"]:
                 self.channels[channel].music = method == "POST"
                 return 204, None
+            case ["GET", "channels", channel, "rtp_statistics"]:
+                if "PJSIP" not in self.channels[channel].name:
+                    return 409, {"message": "no RTP"}
+                self.packets += channel in self.sending
+                return 200, {"rxcount": self.packets}
             case ["POST", "channels", _, "answer"]:
                 return 204, None
+            case ["POST", "channels", channel, "variable"]:
+                self.channels[channel].variables[request.query["variable"]] = request.query["value"]
+                return 204, None
+            case ["POST", "channels", channel, "move"]:
+                return await self._move(channel, request.query["app"])
             case ["DELETE", "channels", channel]:
                 self._start(self.hang_up(channel))
                 return 204, None
@@ -225,6 +252,13 @@ class FakeAsterisk:
         for members in self.bridges.values():
             members.discard(channel_id)
         await self.event("StasisEnd", channel)
+        return 204, None
+
+    async def _move(self, channel_id: str, app: str) -> tuple[int, Any]:
+        channel = self.channels[channel_id]
+        channel.app = app
+        if app == self.app:
+            await self.event("StasisStart", channel, args=[])
         return 204, None
 
     async def _external_media(self, query: dict[str, str]) -> tuple[int, Any]:

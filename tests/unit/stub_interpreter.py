@@ -27,6 +27,11 @@ class StubInterpreter:
         self._legs[party] = transport
         self._readers.append(asyncio.create_task(self._read(transport)))
 
+    def rewire(self, party: str, transport: MediaTransport) -> None:
+        self.told.append(f"rewire {party}")
+        self._legs[party] = transport
+        self._readers.append(asyncio.create_task(self._read(transport)))
+
     def start(self) -> None:
         self.told.append("start")
 

@@ -1,111 +1,24 @@
-"""Whole calls through the real application: a miniature Asterisk on its WebSockets, a stub in place of the interpreter."""
+"""Whole calls through the real application, as they should go: a miniature Asterisk, a stub in place of the interpreter."""
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator
 
 import httpx
 import pytest
-from fake_asterisk import PASSWORD, USER, FakeAsterisk, basic
-from stub_interpreter import StubInterpreter
-from websockets.asyncio.client import connect
-from websockets.exceptions import ConnectionClosed, InvalidStatus
+from call_stage import Stage, open_stage
 
-from appliance.config.schema import Config, Gateway, Telephony, Translate
-from appliance.events import CallEnded, CallStateChanged, Event, LanguageDecided
-from appliance.gateway import call_control
-from appliance.gateway import worker as worker_module
-from appliance.gateway.access import Credentials
-from appliance.gateway.app import create_app
-from appliance.gateway.interpretation import CallContext
-from appliance.gateway.server import PortTaken, WorkerServer, listen
-from appliance.gateway.worker import Worker
-
-CONFIG = Config(gateway=Gateway(max_calls=2), telephony=Telephony(company_number="1800", ring_s=5.0), translate=Translate(policy="direct"))
-
-
-class Stage:
-    """The application on a free port, and everything it told."""
-
-    def __init__(self) -> None:
-        self.events: list[Event] = []
-        self.interpreters: list[StubInterpreter] = []
-        self.prepare: Callable[[StubInterpreter], None] = lambda interpreter: None
-        self.worker = Worker(1, CONFIG, self.events.append, self._make)
-        self.app = create_app(self._open, Credentials(USER, PASSWORD))
-        self.server = WorkerServer(self.app)
-        self.listener = listen("127.0.0.1", 0)
-        self.port: int = self.listener.getsockname()[1]
-        self.asterisk = FakeAsterisk(self.port)
-
-    @asynccontextmanager
-    async def _open(self) -> AsyncIterator[Worker]:
-        yield self.worker
-
-    async def _make(self, context: CallContext) -> StubInterpreter:
-        interpreter = StubInterpreter(context)
-        self.prepare(interpreter)
-        self.interpreters.append(interpreter)
-        return interpreter
-
-    @property
-    def states(self) -> list[str]:
-        return [event.state for event in self.events if isinstance(event, CallStateChanged)]
-
-    @property
-    def told(self) -> list[str]:
-        return self.interpreters[-1].told
-
-    async def until(self, condition: Callable[[], object], what: str = "", timeout_s: float = 3.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            assert time.monotonic() < deadline, f"did not happen: {what or condition}; {self.states} {self.worker.status()}"
-            await asyncio.sleep(0.005)
-
-    async def state(self, state: str) -> None:
-        await self.until(lambda: state in self.states, state)
-
-    async def over(self) -> CallEnded:
-        """The call has ended and nothing is left anywhere."""
-        await self.until(lambda: self.events and isinstance(self.events[-1], CallEnded), "the end of the call", 5.0)
-        status = self.worker.status
-        await self.until(lambda: not status()["call_tasks"] and not status()["media_sockets"], "tasks and sockets gone")
-        await self.until(lambda: not self.asterisk.media and not self.asterisk.bridges, "Asterisk's side gone")
-        assert {key: status()[key] for key in ("calls", "channels", "bridges", "media_expected")} == {
-            "calls": 0,
-            "channels": 0,
-            "bridges": 0,
-            "media_expected": 0,
-        }
-        assert self.interpreters == [] or self.interpreters[-1].stopped
-        ended = self.events[-1]
-        assert isinstance(ended, CallEnded)
-        return ended
-
-    async def interpreting(self) -> str:
-        caller = await self.asterisk.caller_dials()
-        await self.until(lambda: any(channel.endswith("-agent") for channel in self.asterisk.channels), "a call to the agents")
-        await self.asterisk.agent_answers()
-        await self.state("interpreting")
-        return caller
+from appliance.events import LanguageDecided
+from appliance.gateway import call_actions
+from appliance.telemetry import metrics
 
 
 @pytest.fixture
 async def stage() -> AsyncIterator[Stage]:
-    stage = Stage()
-    serving = asyncio.create_task(stage.server.serve(sockets=[stage.listener]))
-    await stage.until(lambda: stage.server.started)
-    await stage.asterisk.dial()
-    await stage.until(lambda: stage.worker.ari.connected)
-    yield stage
-    stage.server.stop()
-    await asyncio.sleep(0)
-    await stage.asterisk.close()
-    await asyncio.wait_for(serving, 10)
-    stage.listener.close()
+    async with open_stage() as stage:
+        yield stage
 
 
 async def test_a_call_from_the_first_ring_to_the_goodbye(stage: Stage) -> None:
@@ -199,7 +112,7 @@ async def test_nobody_answers(stage: Stage) -> None:
 
 
 async def test_asterisk_that_never_ends_the_ringing(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_control, "RING_GRACE_S", -4.8)
+    monkeypatch.setattr(call_actions, "RING_GRACE_S", -4.8)
     await stage.asterisk.caller_dials()
     assert (await stage.over()).outcome == "no_agent"
     assert not stage.asterisk.channels
@@ -236,169 +149,11 @@ async def test_what_nobody_said_in_this_call_joins_nobody(stage: Stage, how: str
     assert "direct" not in stage.states
 
 
-async def test_an_interpreter_that_gives_up_announces_and_joins(stage: Stage) -> None:
-    await stage.interpreting()
-    stage.interpreters[0].context.unavailable("all model servers are down")
-    await stage.until(lambda: stage.interpreters[0].stopped)
-    assert {"say caller interpretation_lost", "say agent interpretation_lost"} <= set(stage.told)
-    assert stage.states[-1] == "direct"
-
-
-async def test_an_interpreter_that_cannot_be_made_still_connects_the_parties(stage: Stage) -> None:
-    def refuse(interpreter: StubInterpreter) -> None:
-        raise RuntimeError("no models")
-
-    stage.prepare = refuse
-    caller = await stage.asterisk.caller_dials()
-    await stage.until(lambda: any(channel.endswith("-agent") for channel in stage.asterisk.channels))
-    agent = await stage.asterisk.agent_answers()
-    await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
-    await stage.asterisk.hang_up(caller)
-    assert (await stage.over()).outcome == "direct"
-
-
-async def test_a_prompt_that_fails_holds_nothing_up(stage: Stage) -> None:
-    stage.prepare = lambda interpreter: setattr(interpreter, "fail", lambda prompt: True)
-    await stage.interpreting()
-    await stage.asterisk.hang_up(stage.asterisk.agent())
-    assert (await stage.over()).outcome == "interpreted"
-
-
-async def test_without_media_the_caller_goes_to_the_queue(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_control, "LEG_TIMEOUT_S", 0.2)
-    stage.asterisk.media_sockets = False
-    caller = await stage.asterisk.caller_dials()
-    assert (await stage.over()).outcome == "failed"
-    assert stage.asterisk.in_dialplan == [(caller, "without-interpreter")]
-    assert list(stage.asterisk.channels) == [caller]
-
-
-@pytest.mark.parametrize("request_", ["POST bridges", "POST channels/externalMedia", "POST channels/1700000000.1/answer"])
-async def test_a_refused_request_sends_the_caller_to_the_queue(stage: Stage, request_: str) -> None:
-    stage.asterisk.refuse[request_] = 500
-    caller = await stage.asterisk.caller_dials()
-    assert (await stage.over()).outcome == "failed"
-    assert stage.asterisk.in_dialplan == [(caller, "without-interpreter")]
-
-
-async def test_without_media_for_the_agent_the_parties_are_joined(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_control, "LEG_TIMEOUT_S", 0.3)
-    caller = await stage.asterisk.caller_dials()
-    await stage.state("connecting")
-    stage.asterisk.media_sockets = False
-    agent = await stage.asterisk.agent_answers()
-    await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
-    assert "say caller interpretation_lost" in stage.told
-
-
-async def test_media_lost_in_mid_call_joins_the_parties(stage: Stage) -> None:
-    caller = await stage.interpreting()
-    agent = stage.asterisk.agent()
-    peer = next(peer for name, peer in stage.asterisk.media.items() if name.endswith("-caller-media"))
-    await peer.socket.close()
-    await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
-    await stage.asterisk.hang_up(agent)
-    assert (await stage.over()).outcome == "direct"
-
-
-async def test_more_calls_than_allowed_go_to_the_queue(stage: Stage) -> None:
+async def test_more_calls_than_allowed_are_refused(stage: Stage) -> None:
     callers = [await stage.asterisk.caller_dials() for _ in range(3)]
     await stage.until(lambda: stage.asterisk.in_dialplan)
-    assert stage.asterisk.in_dialplan == [(callers[2], "without-interpreter")]
+    assert stage.asterisk.in_dialplan == [(callers[2], "full")]
     assert len(stage.worker.calls) == 2
-
-
-async def test_a_short_loss_of_the_control_connection_costs_no_call(stage: Stage) -> None:
-    await stage.interpreting()
-    await stage.asterisk.drop()
-    await stage.until(lambda: not stage.worker.ari.connected)
-    await stage.asterisk.dial()
-    await stage.until(lambda: stage.asterisk.requests[-1].uri == "bridges", "the comparison")
-    assert stage.states[-1] == "interpreting"
-    await stage.asterisk.hang_up(stage.asterisk.agent())
-    assert (await stage.over()).outcome == "interpreted"
-
-
-async def test_a_hang_up_missed_while_disconnected_is_found_out(stage: Stage) -> None:
-    caller = await stage.interpreting()
-    await stage.asterisk.drop()
-    await stage.until(lambda: not stage.worker.ari.connected)
-    await stage.asterisk.hang_up(caller)
-    await stage.asterisk.dial()
-    assert (await stage.over()).outcome == "interpreted"
-
-
-async def test_what_an_earlier_worker_left_is_cleaned_and_its_caller_sent_to_the_queue(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(worker_module, "ORPHAN_WAIT_S", 0.05)
-    await stage.asterisk.drop()
-    await stage.until(lambda: not stage.worker.ari.connected)
-    caller = await stage.asterisk.caller_dials()
-    stage.asterisk.bridges = {"setu-1-old-caller": {caller}, "setu-2-of-another": set(), "foreign": set()}
-    stage.asterisk.channels |= {
-        name: type(stage.asterisk.channels[caller])(name, "WebSocket/x", app)
-        for name, app in (("setu-1-old-caller-media", "setu-1"), ("setu-2-x-caller-media", "setu-2"))
-    }
-    await stage.asterisk.dial()
-    await stage.until(lambda: "setu-1-old-caller" not in stage.asterisk.bridges, "the bridge cleaned")
-    assert stage.asterisk.in_dialplan == [(caller, "without-interpreter")]
-    assert set(stage.asterisk.channels) == {caller, "setu-2-x-caller-media"}
-    assert set(stage.asterisk.bridges) == {"setu-2-of-another", "foreign"}
-
-
-async def test_an_asterisk_that_still_boots_is_asked_again(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "BOOT_RETRY_S", 0.02)
-    monkeypatch.setattr(worker_module, "BOOT_TIMEOUT_S", 0.05)
-    monkeypatch.setattr(worker_module, "ORPHAN_WAIT_S", 0.02)
-    await stage.asterisk.drop()
-    await stage.until(lambda: not stage.worker.ari.connected)
-    stage.asterisk.bridges["setu-1-old-caller"] = set()
-    stage.asterisk.requests.clear()
-    stage.asterisk.refuse["GET channels"] = 503
-    await stage.asterisk.dial()
-    await stage.until(lambda: len(stage.asterisk.requests) > 2, "requests while it boots")
-    stage.asterisk.refuse.clear()
-    stage.asterisk.silent.add("GET channels")
-    asked = len(stage.asterisk.requests)
-    await stage.until(lambda: len(stage.asterisk.requests) > asked + 1, "requests without answer")
-    stage.asterisk.silent.clear()
-    await stage.until(lambda: not stage.asterisk.bridges, "the bridge cleaned")
-
-
-async def test_a_prompt_to_a_lost_leg_does_not_hold_the_call_up(stage: Stage) -> None:
-    stage.prepare = lambda interpreter: interpreter.hold.update({"interpretation_lost": asyncio.Event()})
-    await stage.interpreting()
-    for peer in list(stage.asterisk.media.values()):
-        await peer.socket.close()
-    await stage.until(lambda: stage.interpreters[0].stopped, "joined without waiting for the notice", 2.0)
-
-
-async def test_asterisk_gone_for_good_ends_the_calls(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(worker_module, "LOST_GRACE_S", 0.1)
-    await stage.interpreting()
-    await stage.asterisk.drop()
-    await stage.until(lambda: not stage.worker.calls, "calls ended")
-    assert isinstance(stage.events[-1], CallEnded)
-    assert stage.interpreters[0].stopped
-
-
-async def test_a_stopping_worker_hands_waiting_callers_to_the_queue(stage: Stage) -> None:
-    caller = await stage.asterisk.caller_dials()
-    await stage.state("connecting")
-    stage.server.stop()
-    await stage.until(lambda: stage.asterisk.in_dialplan, "handed over")
-    assert stage.asterisk.in_dialplan == [(caller, "without-interpreter")]
-
-
-async def test_forged_and_malformed_control_messages_disturb_no_call(stage: Stage) -> None:
-    await stage.interpreting()
-    stray = '{"type": "StasisStart", "args": ["agent", "no-such-call"], "channel": {"id": "stray"}}'
-    for text in ("rubbish", '{"type": "ChannelDestroyed", "channel": {"id": "nobody"}}', '{"type": "RESTResponse"}', stray):
-        await stage.asterisk.raw(text)
-    await stage.until(lambda: str(stage.asterisk.requests[-1]) == "DELETE channels/stray")
-    assert stage.states[-1] == "interpreting"
-    assert len(stage.worker.calls) == 1
 
 
 async def test_a_flood_of_digits_is_bounded(stage: Stage) -> None:
@@ -412,62 +167,17 @@ async def test_a_flood_of_digits_is_bounded(stage: Stage) -> None:
     assert (await stage.over()).outcome == "interpreted"
 
 
-@pytest.mark.parametrize(
-    ("path", "protocol", "headers"),
-    [
-        ("/ari/setu-1", "ari", {}),
-        ("/ari/setu-1", "ari", basic(password="wrong")),
-        ("/ari/setu-1", "ari", basic(user="other")),
-        ("/ari/setu-1", "ari", {"Authorization": "Basic !!!"}),
-        ("/ari/setu-1", "ari", {"Authorization": basic()["Authorization"].replace("Basic", "Bearer")}),
-        ("/ari/setu-1", "media", basic()),
-        ("/ari/setu-1", None, basic()),
-        ("/ari/setu-2", "ari", basic()),
-        ("/media/setu-1", "media", basic(password="")),
-        ("/media/setu-1", "ari", basic()),
-        ("/media/setu-9", "media", basic()),
-    ],
-)
-async def test_who_is_not_asterisk_is_refused(stage: Stage, path: str, protocol: str | None, headers: dict[str, str]) -> None:
-    with pytest.raises(InvalidStatus, match="403"):
-        async with connect(
-            f"{stage.asterisk.url}{path}", subprotocols=[protocol] if protocol else None, additional_headers=headers, proxy=None
-        ):
-            pass
-    assert stage.worker.ari.connected
+async def test_a_full_worker_says_so_and_counts_who_asks_for_a_call(stage: Stage) -> None:
+    def refused() -> float:
+        return metrics.REGISTRY.get_sample_value("setu_calls_refused_total", {"reason": "full"}) or 0.0
 
-
-async def test_media_of_an_unknown_leg_is_closed(stage: Stage) -> None:
-    address = f"{stage.asterisk.url}/media/setu-1?leg=x"
-    async with connect(address, subprotocols=["media"], additional_headers=basic(), proxy=None) as socket:
-        with pytest.raises(ConnectionClosed) as closed:
-            await socket.recv()
-    assert closed.value.rcvd is not None
-    assert closed.value.rcvd.code == 1008
-
-
-async def test_what_people_and_monitoring_see(stage: Stage) -> None:
-    await stage.interpreting()
+    before = refused()
     async with httpx.AsyncClient(base_url=f"http://127.0.0.1:{stage.port}", trust_env=False) as http:
-        assert (await http.get("/health")).status_code == 200
-        (call,) = (await http.get("/api/calls")).json()
-        assert call["state"] == "interpreting"
-        assert call["caller_number"] == "9840012345"
-        status = (await http.get("/api/status")).json()
-        assert {key: status[key] for key in ("calls", "channels", "bridges", "media_sockets")} == {
-            "calls": 1,
-            "channels": 4,
-            "bridges": 2,
-            "media_sockets": 2,
-        }
-        text = (await http.get("/metrics")).text
-        assert "setu_ari_connected 1.0" in text
-        assert "setu_legs_active 2.0" in text
-        await stage.asterisk.drop()
-        await stage.until(lambda: not stage.worker.ari.connected)
-        assert (await http.get("/health")).status_code == 503
-
-
-def test_a_taken_port_is_named_with_its_owner() -> None:
-    with listen("127.0.0.1", 0) as taken, pytest.raises(PortTaken, match=r"port \d+ on 127.0.0.1 is taken by .*python.* \(process \d+\)"):
-        listen("127.0.0.1", taken.getsockname()[1])
+        assert (await http.get("/health", params={"call": "1"})).json()["status"] == "ready"
+        for _ in range(2):
+            await stage.asterisk.caller_dials()
+        await stage.until(lambda: len(stage.worker.calls) == 2)
+        for query in ({}, {"call": "1"}):
+            answer = await http.get("/health", params=query)
+            assert (answer.status_code, answer.json()["status"]) == (503, "full")
+    assert refused() - before == 1, "who only looks is not refused"

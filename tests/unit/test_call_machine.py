@@ -9,8 +9,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from appliance.telephony import call_messages as machine
+from appliance.telephony.call_machine import step
 from appliance.telephony.call_messages import (
     Aborted,
+    Adopted,
     AgentAnswered,
     AgentUnavailable,
     CallAction,
@@ -19,6 +21,7 @@ from appliance.telephony.call_messages import (
     DigitPressed,
     DirectWanted,
     Finish,
+    HandOver,
     HandToQueue,
     HungUp,
     JoinDirectly,
@@ -32,11 +35,12 @@ from appliance.telephony.call_messages import (
     Release,
     Say,
 )
-from appliance.telephony.call_state import CallState, step
+from appliance.telephony.call_state import CallState
 
 PROMPTS = get_args(machine.Prompt)
 EVERY_INPUT: list[CallInput] = [
     CallerArrived(),
+    Adopted("x"),
     AgentAnswered(),
     AgentUnavailable("busy"),
     Joined(),
@@ -50,11 +54,12 @@ EVERY_INPUT: list[CallInput] = [
     *(PromptDone(party, prompt) for party in ("caller", "agent") for prompt in PROMPTS),
 ]
 NEXT: dict[Phase, set[Phase]] = {
-    "ringing": {"greeting", "ended"},
+    "ringing": {"greeting", "resuming", "ended"},
     "greeting": {"connecting", "interpreting", "direct", "closing", "ended"},
     "connecting": {"interpreting", "direct", "closing", "ended"},
     "interpreting": {"direct", "closing", "ended"},
     "direct": {"ended"},
+    "resuming": {"interpreting", "direct", "ended"},
     "closing": {"ended"},
     "ended": set(),
 }
@@ -73,15 +78,19 @@ class Replay:
         self.actions: list[CallAction] = []
         self.exists: set[str] = set()
         self.music = False
+        self.talking = False
 
     def feed(self, *events: CallInput) -> list[CallAction]:
         done: list[CallAction] = []
         for event in events:
             before = self.state
+            self.talking = before.agent in ("answered", "ready")
             self.state, actions = step(self.state, event)
             assert self.state.phase == before.phase or self.state.phase in NEXT[before.phase], (before, event)
             if isinstance(event, HungUp) and not (event.party == "agent" and before.agent == "ringing"):
                 self.exists.discard(event.party)
+            if isinstance(event, Adopted) and before.phase == "ringing" and not before.held:
+                self.exists |= {"agent"}  # it comes with the caller
             for action in actions:
                 self._account(action)
             assert self.exists == self.state.held, (before, event, actions)
@@ -100,6 +109,9 @@ class Replay:
             case HandToQueue():
                 assert "caller" in self.exists
                 self.exists.discard("caller")
+            case HandOver():
+                assert "caller" in self.exists
+                self.exists -= {"caller", "agent"} if self.talking else {"caller"}
             case machine.StartMusic():
                 assert not self.music
                 self.music = True
@@ -142,8 +154,10 @@ def test_from_every_reachable_state_every_input_leads_to_a_legal_state() -> None
                 assert not after.held
                 released = {action.resource for action in actions if isinstance(action, Release)}
                 left = {event.party} if isinstance(event, HungUp) else set()
-                queued = {"caller"} if HandToQueue() in actions else set()
-                assert released | left | queued >= state.held
+                sent_on = {"caller"} if HandToQueue() in actions else set()
+                if any(isinstance(action, HandOver) for action in actions):
+                    sent_on = {"caller", "agent"} if state.agent in ("answered", "ready") else {"caller"}
+                assert released | left | sent_on >= state.held
             else:
                 assert not finished
             if state.phase == "ended":
@@ -309,11 +323,47 @@ def test_no_media_to_the_agent_joins_directly() -> None:
     assert replay.feed(LegFailed("agent", "no socket")) == [machine.StopMusic(), JoinDirectly(("caller",), "interpretation_lost")]
 
 
-def test_a_stopping_worker_sends_who_waits_to_the_queue() -> None:
-    replay = waiting()
-    assert HandToQueue() in replay.feed(Aborted("stop"))
+def test_a_stopping_worker_leaves_its_calls_to_the_dialplan() -> None:
+    actions = waiting().feed(Aborted("stop"))
+    assert HandOver() in actions
+    assert Release("agent") in actions, "who has not answered does not ring on"
+    actions = interpreting().feed(Aborted("stop"))
+    assert HandOver() in actions
+    assert not {Release("agent"), Release("caller")} & set(actions)
+
+
+def test_who_wanted_no_interpreter_gets_none_from_the_next_worker() -> None:
     replay = interpreting()
-    assert HandToQueue() not in replay.feed(Aborted("stop"))
+    replay.feed(DigitPressed("caller", "0"), Joined())
+    assert HandOver(direct=True) in replay.feed(Aborted("stop"))
+    assert finish(replay).outcome == "direct"
+
+
+def adopted() -> Replay:
+    replay = Replay()
+    assert replay.feed(Adopted("its worker is gone")) == [machine.OpenLeg("caller"), machine.OpenLeg("agent")]
+    return replay
+
+
+def test_a_call_left_behind_is_interpreted_again_when_both_legs_are_there() -> None:
+    replay = adopted()
+    assert replay.feed(LegReady("agent")) == []
+    actions = replay.feed(LegReady("caller"))
+    assert actions[:3] == [machine.Attach("caller"), machine.Attach("agent"), machine.Interpret()]
+    assert replay.state.phase == "interpreting"
+    replay.feed(LegLost("caller", "closed"), Joined())
+    assert replay.exists == {"caller", "agent", "caller-bridge"}
+
+
+@pytest.mark.parametrize("trouble", [LegFailed("agent", "no socket"), LegLost("caller", "closed"), DirectWanted("no models", "")])
+def test_a_call_left_behind_that_cannot_be_interpreted_is_joined(trouble: CallInput) -> None:
+    replay = adopted()
+    replay.feed(LegReady("caller"))
+    assert replay.feed(trouble) == [JoinDirectly()], "at once: they have heard nothing for a while"
+    replay.feed(Joined())
+    assert replay.exists == {"caller", "agent", "caller-bridge"}
+    replay.feed(HungUp("agent"))
+    assert finish(replay).outcome == "direct"
 
 
 def test_media_of_one_party_lost_while_interpreting() -> None:

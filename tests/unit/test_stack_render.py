@@ -110,6 +110,12 @@ def test_every_company_number_is_answered_and_nothing_else(tmp_path: Path) -> No
     assert re.findall(r"^exten = (\S+),1,", dialplan.split("[from-agents]")[1], re.MULTILINE) == []
 
 
+@pytest.mark.parametrize(("policy", "then"), [("reject", "Hangup(34)"), ("queue", "Goto(without-interpreter,s,1)")])
+def test_what_happens_to_one_call_too_many(tmp_path: Path, policy: str, then: str) -> None:
+    dialplan = rendered(tmp_path, "extensions", f'[gateway]\nwhen_full = "{policy}"\n')
+    assert dialplan.split("[full]")[1].split("\n[")[0].split("\n;")[0].strip() == f"exten = s,1,{then}"
+
+
 def test_http_is_on_loopback_only(tmp_path: Path) -> None:
     assert dict(sections(rendered(tmp_path, "http")))["general"]["bindaddr"] == "127.0.0.1"
 
