@@ -18,6 +18,7 @@ from appliance.cli.options import Since, config_option, loaded_config
 from appliance.cli.table import table
 from appliance.config.load import LoadedConfig
 from appliance.store.errors import StoreError
+from appliance.store.flagged_audio import FlaggedAudio
 from appliance.store.transcripts import CallSummary, CallTranscript, Transcripts, UtteranceText
 
 CSV_CALL_COLUMNS = ("id", "started_at", "caller_number", "called_number", "language", "outcome")
@@ -55,11 +56,12 @@ def list_command(config_file: Path | None, limit: int, since: datetime | None, a
 @click.option("--json", "as_json", is_flag=True, help="Everything, as JSON.")
 def show_command(config_file: Path | None, call: str, as_json: bool) -> None:
     """Show one CALL, named by its id or the beginning of it."""
-    found = asyncio.run(_find(loaded_config(config_file), call))
+    loaded = loaded_config(config_file)
+    found = asyncio.run(_find(loaded, call))
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(found)).decode())
     else:
-        click.echo("\n".join(_shown(found)))
+        click.echo("\n".join(_shown(found, FlaggedAudio(loaded.state_dir))))
 
 
 @transcripts_group.command("export")
@@ -155,7 +157,7 @@ def _row(call: CallSummary) -> tuple[str, ...]:
     )
 
 
-def _shown(call: CallTranscript) -> Iterator[str]:
+def _shown(call: CallTranscript, audio: FlaggedAudio) -> Iterator[str]:
     yield f"call {call.id}  {_time(call.started_at)} UTC  on {call.worker or call.node}"
     yield f"from {call.caller_number or 'withheld'} to {call.called_number or 'unknown'}"
     outcome = call.outcome or f"none recorded, last state {call.state or 'unknown'}"
@@ -176,6 +178,9 @@ def _shown(call: CallTranscript) -> Iterator[str]:
         if utterance.outcome == "interpreted":
             note = f"   [{utterance.confidence:.2f}, {utterance.delays.get('total', 0.0):.2f} s{', flagged' if utterance.flagged else ''}]"
             yield f"{'':23} {utterance.target_language:>8}: {utterance.translated}{note}"
+            kept = audio.path(call.id, utterance.lane, utterance.utterance)
+            if utterance.flagged and kept.exists():
+                yield f"{'':23} {'audio':>8}: {kept}"
         else:
             yield f"{'':23} {utterance.outcome:>8}{f': {utterance.reason}' if utterance.reason else ''}"
 

@@ -52,6 +52,8 @@ class MediaClock:
         self._complained_s = -math.inf
         self.late = 0
         """Ticks that came more than 20 ms late since the start."""
+        self.ticks = 0
+        """Those that were done."""
 
     def now(self) -> float:
         return self._time() if self._time is not None else asyncio.get_running_loop().time()
@@ -91,6 +93,7 @@ class MediaClock:
                     self.tick(self.now())
             begun = self.now()
             self.tick(begun)
+            self.ticks += 1
             metrics.TICK.observe(self.now() - begun)
 
     def tick(self, now_s: float) -> None:

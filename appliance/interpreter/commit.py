@@ -7,6 +7,7 @@ is never taken back; a later decode that sees it otherwise changes only what fol
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
 
 from appliance.interpreter.segment import bare, ends_clause, ends_sentence, place_after, remaining
@@ -50,6 +51,15 @@ class CommitPolicy:
     def rest(self, text: str) -> str:
         """What the final decode has beyond the committed words."""
         return remaining(self._committed, text)
+
+    def beyond(self, text: str) -> tuple[str, ...]:
+        """The committed words that come after `text`, a decode of only the first part of the utterance."""
+        words = [word for word in map(bare, text.split()) if word]
+        return tuple(self._committed[place_after(words, self._committed) :])
+
+    def carry(self, words: Sequence[str]) -> None:
+        """Take `bare` words, which this utterance begins with, as committed: they were, when it was part of a longer one."""
+        self._committed[:0] = words
 
     def _place(self, words: list[str]) -> int:
         return place_after(self._committed, [bare(word) for word in words])

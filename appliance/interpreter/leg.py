@@ -29,6 +29,12 @@ _MOST_ORIGINAL = 5
 _STARVED_TICKS = 5
 """Ticks without audio (0.1 s) after which silence is put in its place: a phone that sends nothing must not keep its utterance open."""
 
+_JUDGE_SAMPLES = round(0.5 * RATE)
+"""Of an utterance as faint as an echo, before it is judged by its course, and again after as many more."""
+SILENT_S = 2.0
+"""Without any audio: no telephone's silence is so long on the wire, so something between it and us may have broken."""
+_SILENT_TICKS = round(SILENT_S / FRAME_S)
+
 
 class LegObserver(Protocol):
     """Who is told what happens on a leg; none of these may block or raise."""
@@ -43,6 +49,10 @@ class LegObserver(Protocol):
 
     def on_ended(self, leg: Leg, key: str) -> None:
         """The party has heard a piece to its end."""
+        ...
+
+    def on_silent(self, leg: Leg, seconds: float) -> None:
+        """No audio has come for 2 s, and again after each 2 s more."""
         ...
 
     def on_lost(self, leg: Leg, reason: str) -> None:
@@ -68,17 +78,21 @@ class Leg:
         self._original: deque[bytes] = deque(maxlen=_MOST_ORIGINAL)
         self._ticks_without_audio = 0
         self._sent = 0
+        self._marks: dict[str, None] = {}  # sent, not yet reached; in order
+        self._talks = False
+        self._judge_at = 0  # samples of the utterance
 
     async def run(self) -> None:
-        """Read the transport until it ends. The call owns the task."""
+        """Read the transport until it ends. The call owns the task, and starts another one after `rewire`."""
         reason = "media ended"
+        transport = self._transport
         try:
-            async for event in self._transport.events():
+            async for event in transport.events():
                 match event:
                     case AudioReceived(pcm=pcm):
                         self._receive(pcm)
                     case MarkReached(mark=mark):
-                        self._observer.on_ended(self, mark)
+                        self._reached(mark)
                     case MediaEnded(reason=reason):
                         break
         except asyncio.CancelledError:
@@ -93,6 +107,13 @@ class Leg:
         if not self.lost:
             self.lost = True
             self._observer.on_lost(self, reason)
+
+    def rewire(self, transport: MediaTransport) -> None:
+        """Go on with another transport. What is queued is played there; what the old one was sent counts as heard."""
+        self._transport = transport
+        self._sent = 0
+        for mark in list(self._marks):
+            self._reached(mark)
 
     async def close(self) -> None:
         self.lost = True
@@ -116,6 +137,7 @@ class Leg:
         """The probability of speech in what `window` returned last."""
         end_s = now_s - len(self._inbound) / _BYTES_PER_S
         events = self.listener.feed(window, probability, end_s)
+        self.playout.duck(self._is_talking(end_s))
         if events or self.listener.speaking:
             self._observer.on_listen(self, events, end_s)
 
@@ -126,6 +148,8 @@ class Leg:
             if self._ticks_without_audio == _STARVED_TICKS + 1 and not self.lost:
                 metrics.MEDIA_GAPS.labels(self.party).inc()
             self._inbound += SILENCE
+            if self._ticks_without_audio % _SILENT_TICKS == 0 and not self.lost:
+                self._observer.on_silent(self, self._ticks_without_audio * FRAME_S)
 
     def play(self, now_s: float) -> None:
         """Send the next 20 ms."""
@@ -140,11 +164,29 @@ class Leg:
         for key in frame.started:
             self._observer.on_started(self, key, now_s)
         for key in frame.ended:
+            self._marks[key] = None
             self._transport.mark(key)
 
     def take_original(self) -> bytes | None:
         """The next 20 ms of this party's own voice."""
         return self._original.popleft() if self._original else None
+
+    def _is_talking(self, now_s: float) -> bool:
+        """Whether it is the party that talks: what a cheap phone gives back is quieter, or is known after a while by its course."""
+        listener = self.listener
+        if not listener.talking:
+            self._talks, self._judge_at = False, _JUDGE_SAMPLES
+        elif not self._talks and self.playout.playing is not None:
+            self._talks = listener.rms > self._guard.loudest_echo()
+            if not self._talks and listener.samples >= self._judge_at:
+                self._judge_at += _JUDGE_SAMPLES
+                pcm = listener.audio_so_far()
+                self._talks = not self.echoes(pcm, now_s - len(pcm) / RATE, now_s)
+        return self._talks
+
+    def _reached(self, mark: str) -> None:
+        self._marks.pop(mark, None)
+        self._observer.on_ended(self, mark)
 
     def _receive(self, pcm: bytes) -> None:
         self._ticks_without_audio = 0

@@ -5,6 +5,7 @@ All work on samples of a prompt or translation is done once when it is queued; a
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 from typing import Literal
@@ -12,6 +13,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
+from appliance.audio.tempo import faster
 from appliance.config.schema import Play
 from appliance.speech.echo import envelope
 from appliance.telephony.media import FRAME_BYTES, FRAME_S, FRAME_SAMPLES, SAMPLE_RATE
@@ -25,12 +27,21 @@ Original = Literal["under", "alone", "off"]
 SILENCE = bytes(FRAME_BYTES)
 GAP_S = 0.12
 """Silence after each piece, so that two sentences do not run together."""
+FASTEST = 1.35
+"""Tempo of a translation that is too late: still as clear as a person in a hurry."""
+_LATE_S, _TOO_LATE_S = 1.0, 5.0
+"""Waiting behind less, a translation is spoken as it is; behind more, as fast as may be."""
 _FADE = round(0.004 * SAMPLE_RATE)
 """Samples faded in and out at the ends of a piece: a voice cut off hard clicks."""
 _LOUDEST = 0.9
 """Peak of a piece as a share of full scale, less what the other voice may add."""
+DUCKED_DB = -12.0
+"""Level of what is played while the listener himself talks: he hears that it goes on, and himself."""
 _UNITY = 1 << 15
 """A gain of 1 in the fixed-point numbers frames are mixed with."""
+_BENEATH = round(_UNITY * 10 ** (-14 / 20))
+"""Gain of a voice that is heard alone while the appliance says something: the words must be understood, the voice not lost."""
+_DUCKED = round(_UNITY * 10 ** (DUCKED_DB / 20))
 _RAMP_UP = (np.arange(1, FRAME_SAMPLES + 1, dtype=np.int32) * (_UNITY // FRAME_SAMPLES)).astype(np.int32)
 
 
@@ -39,7 +50,7 @@ class Frame:
     pcm: bytes
     """640 bytes."""
     rms: float
-    """Of the prompt or translation in it, 0 without any."""
+    """Of all of it, the other party's voice included: an echo of that voice is an echo too."""
     started: tuple[str, ...]
     """Keys of the pieces whose first audio is in it."""
     ended: tuple[str, ...]
@@ -68,6 +79,14 @@ class _Piece:
     def frames_left(self) -> int:
         return len(self.levels) - self.place
 
+    def frame(self, place: int) -> Samples:
+        return self.pcm[place * FRAME_SAMPLES : (place + 1) * FRAME_SAMPLES]
+
+
+def catching_up(queued_s: float) -> float:
+    """Tempo of a translation that waits behind so much: whoever talks on and on is translated into more words than he says."""
+    return 1 + (FASTEST - 1) * min(1.0, max(0.0, (queued_s - _LATE_S) / (_TOO_LATE_S - _LATE_S)))
+
 
 class Playout:
     """The queue of one leg."""
@@ -78,6 +97,8 @@ class Playout:
         self._queue: deque[_Piece] = deque()
         self._original: Original = "under"
         self._gain = 0  # of the other voice in the frame before
+        self._ducked = False
+        self._level = _UNITY  # of what is played, in the frame before
 
     @property
     def playing(self) -> Kind | None:
@@ -98,13 +119,15 @@ class Playout:
         """Queue a piece of audio, 16 kHz.
 
         Args:
-            kind: prompts and the menu may be flushed, a translation is always played.
+            kind: prompts and the menu may be flushed, a translation is always played, faster when it is late.
             pcm: may be empty, to mark the end of what was queued before.
             started: key reported when its first frame is played.
             ended: key reported when its last frame is played.
             gap_s: silence after it.
         """
         speech = np.array(pcm, np.int16)
+        if kind == "translation":
+            speech = np.array(faster(speech, catching_up(self.queued_s)))
         peak = int(np.abs(speech.astype(np.int32)).max(initial=0))
         if peak > self._peak:
             speech = (speech * (self._peak / peak)).astype(np.int16)
@@ -138,6 +161,10 @@ class Playout:
         """Say how the other party's own voice is to be heard from the next frame on."""
         self._original = how
 
+    def duck(self, ducked: bool) -> None:
+        """Say whether the listener talks himself: prompts and translations are played more quietly meanwhile, and none is lost."""
+        self._ducked = ducked
+
     def next_frame(self, original: bytes | None) -> Frame:
         """The next 20 ms.
 
@@ -162,7 +189,7 @@ class Playout:
 
     def _target_gain(self, piece: _Piece | None) -> int:
         if self._original == "alone":
-            return _UNITY
+            return _UNITY if piece is None else max(self._under, _BENEATH)
         if self._original == "off" or (piece is not None and piece.kind != "translation"):
             return 0
         return self._under
@@ -170,18 +197,37 @@ class Playout:
     def _mixed(self, piece: _Piece | None, original: bytes | None, started: tuple[str, ...], ended: tuple[str, ...]) -> Frame:
         before, self._gain = self._gain, self._target_gain(piece)
         place = piece.place - 1 if piece is not None else 0
-        rms = float(piece.levels[place]) if piece is not None else 0.0
+        level, self._level = self._level, _DUCKED if self._ducked else _UNITY
+        full = level == self._level == _UNITY
         if original is None or not (before or self._gain):
             if piece is None:
                 return Frame(SILENCE, 0.0, started, ended) if started or ended else _SILENT
-            return Frame(piece.raw[place * FRAME_BYTES : (place + 1) * FRAME_BYTES], rms, started, ended)
+            if full:
+                return Frame(piece.raw[place * FRAME_BYTES : (place + 1) * FRAME_BYTES], float(piece.levels[place]), started, ended)
+            return _frame(_scaled(piece.frame(place), level, self._level), started, ended)
         voice = np.frombuffer(original, np.int16)
         if before == self._gain == _UNITY and piece is None:
-            return Frame(original, rms, started, ended)
-        gain = self._gain if before == self._gain else before + ((self._gain - before) * _RAMP_UP >> 15)
-        mixed = voice * np.int32(gain) >> 15 if isinstance(gain, int) else voice * gain >> 15
+            return Frame(original, _rms(voice), started, ended)
+        mixed = _scaled(voice, before, self._gain)
         if piece is not None:
-            mixed += piece.pcm[place * FRAME_SAMPLES : (place + 1) * FRAME_SAMPLES]
+            mixed += piece.frame(place) if full else _scaled(piece.frame(place), level, self._level)
             if max(before, self._gain) > _UNITY - round(_UNITY * self._peak / 32767):
                 np.clip(mixed, -32768, 32767, out=mixed)
-        return Frame(mixed.astype(np.int16).tobytes(), rms, started, ended)
+        return _frame(mixed, started, ended)
+
+
+def _scaled(samples: Samples, before: int, after: int) -> npt.NDArray[np.int32]:
+    """A frame with a gain that moves from one value to the other."""
+    if before == after:
+        return samples * np.int32(after) >> 15
+    moving: npt.NDArray[np.int32] = samples * (before + ((after - before) * _RAMP_UP >> 15)) >> 15
+    return moving
+
+
+def _frame(samples: npt.NDArray[np.int32], started: tuple[str, ...], ended: tuple[str, ...]) -> Frame:
+    return Frame(samples.astype(np.int16).tobytes(), _rms(samples), started, ended)
+
+
+def _rms(frame: npt.NDArray[np.integer]) -> float:
+    wide = frame.astype(np.float32)
+    return math.sqrt(float(np.dot(wide, wide)) / FRAME_SAMPLES)

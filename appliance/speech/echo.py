@@ -66,6 +66,11 @@ class EchoGuard:
         self._played[self._frames % self._length] = rms
         self._frames += 1
 
+    def loudest_echo(self) -> float:
+        """RMS above which what comes in now is no echo, whatever its course."""
+        recent = np.arange(max(0, self._frames - _LAST_LAG), self._frames) % self._length
+        return float(self._played[recent].max(initial=0.0)) * 10 ** (_LOUDEST_DB / 20)
+
     def judge(self, pcm: npt.NDArray[np.int16], frames_ago: int) -> EchoVerdict:
         """Judge a stretch of inbound audio.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from dataclasses import dataclass
 
@@ -9,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from appliance.config.schema import Listen
+from appliance.speech.background import Background
 from appliance.speech.endpoint import Heard, endpoint_wait_s
 from appliance.speech.vad import RATE, WINDOW, WINDOW_S
 
@@ -20,6 +22,11 @@ _FALSE_START_WINDOWS = 6
 """Silent windows (0.19 s) after which a sound too short for speech is forgotten."""
 _CANDIDATE_WINDOWS = 3
 """Silent windows (0.1 s) inside an utterance where it may be cut when it gets too long."""
+_TALKING_WINDOWS, _TALKED_WINDOWS = 3, 8
+"""Windows of speech (0.1 s) from which on somebody talks, and silent ones (0.26 s) after which he has stopped: sooner than an
+utterance begins and ends, for what is only turned down meanwhile."""
+_UNLIKELY = 0.1
+"""Of windows less likely to be speech nobody asks how loud they are."""
 _HYSTERESIS = 0.15
 """Going on speaking takes less probability than beginning to."""
 _FAINT = 0.06
@@ -81,6 +88,7 @@ class Listener:
         self._listen = listen
         self._preroll: deque[Samples] = deque(maxlen=max(1, round(listen.preroll_s / WINDOW_S)))
         self._windows: list[Samples] = []
+        self._background = Background()
         self._forget()
 
     def _forget(self) -> None:
@@ -98,6 +106,16 @@ class Listener:
     def speaking(self) -> bool:
         """Whether an utterance is going on, pauses inside it included."""
         return self._started
+
+    @property
+    def talking(self) -> bool:
+        """Whether somebody talks right now, an utterance or not yet."""
+        return self._speech_windows >= _TALKING_WINDOWS and self._silent_windows <= _TALKED_WINDOWS
+
+    @property
+    def rms(self) -> float:
+        """Loudness of the last 0.1 s."""
+        return math.sqrt(self._background.energy)
 
     @property
     def samples(self) -> int:
@@ -124,7 +142,10 @@ class Listener:
             now_s: time of the end of the window.
         """
         threshold = self._listen.speech_probability
+        energy = _energy(pcm) if probability >= _UNLIKELY else 0.0
+        self._background.take(energy, probability)
         speech = probability >= (threshold - _HYSTERESIS if self._windows else threshold)
+        speech = speech and not self._background.covers(speaking=self._started)
         if not self._windows:
             if not speech:
                 self._preroll.append(pcm)
@@ -133,7 +154,6 @@ class Listener:
             self._preroll.clear()
             self._started_s = now_s - WINDOW_S
         self._windows.append(pcm)
-        energy = _energy(pcm) if speech else 0.0
         if speech and self._started and energy * self._speech_windows < _FAINT**2 * self._energy:
             speech = False
         return self._speech(now_s, energy) if speech else self._silence(now_s)

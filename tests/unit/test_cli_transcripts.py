@@ -2,10 +2,12 @@ import asyncio
 import csv
 import io
 import json
+import wave
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
+import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 from store_events import START, one_call, utterance
@@ -15,6 +17,7 @@ from appliance.cli.options import Since
 from appliance.config.load import load
 from appliance.events import CallStarted
 from appliance.store.calls import CallStore
+from appliance.store.flagged_audio import FlaggedAudio
 
 
 @pytest.fixture
@@ -66,6 +69,18 @@ def test_list_since_and_as_json(recorded: Path) -> None:
     assert call["id"] == "call-20"
     assert call["refused"] == 1
     assert run(recorded, "list", "--since", "2100-01-01").output == "no calls\n"
+
+
+def test_show_names_the_audio_of_what_was_flagged(recorded: Path) -> None:
+    audio = FlaggedAudio(load(recorded).state_dir)
+    assert " audio: " not in run(recorded, "show", "call-1").output
+    kept = audio.keep("call-10", "caller_to_agent", 1, np.arange(1600, dtype=np.int16))
+    audio.keep("call-10", "agent_to_caller", 1, np.arange(1600, dtype=np.int16))
+    lines = run(recorded, "show", "call-1").output.splitlines()
+    assert [line.strip() for line in lines if " audio: " in line] == [f"audio: {kept}"], "only of the one that was flagged"
+    assert kept.stat().st_mode & 0o777 == 0o600
+    with wave.open(str(kept)) as file:
+        assert (file.getframerate(), file.getnframes(), file.getsampwidth()) == (16_000, 1600, 2)
 
 
 def test_show_by_the_beginning_of_the_id(recorded: Path) -> None:

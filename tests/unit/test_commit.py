@@ -73,6 +73,20 @@ def test_two_sentences_at_once_are_two_segments() -> None:
     assert run(text, text, final=text)[0] == ["नमस्ते.", "मेरा नाम Ravi है."]
 
 
+def test_what_was_handed_out_before_an_utterance_was_cut_is_not_handed_out_again() -> None:
+    long, first = "a b c. d e f. g h i. j k", "a b c. d e"
+    before = CommitPolicy()
+    before.update(long)
+    assert before.update(f"{long} l") == ["a b c.", "d e f.", "g h i."]
+    assert before.beyond(first) == ("f", "g", "h", "i")
+    assert before.beyond(f"{long} l m.") == ()
+    after = CommitPolicy()
+    after.carry(before.beyond(first))
+    assert after.update("f. g h i. j k l. m") == []
+    assert after.update("f. g h i. j k l. m n") == ["j k l."]
+    assert after.rest("f. g h i. j k l. m n o.") == "m n o."
+
+
 words = st.lists(st.sampled_from(["a", "b", "c", "b.", "c,", "d?", "a."]), max_size=14).map(" ".join)
 
 

@@ -11,6 +11,7 @@ from appliance.interpreter import call as call_module
 from appliance.interpreter import scope as scope_module
 from appliance.interpreter import understanding
 from appliance.interpreter.clock import LAST_WORDS_S
+from appliance.interpreter.playout import DUCKED_DB
 from appliance.interpreter.prompts import PromptError
 from appliance.modelserver.errors import Unavailable
 
@@ -50,7 +51,10 @@ async def test_before_the_start_prompts_are_heard_and_speech_is_not_interpreted(
     assert not said.done()
     await rig.run(2.5)
     assert said.done()
-    assert len(rig.caller.heard(prompt_level("greeting", "te"))) == 25, "in the remembered language"
+    level = prompt_level("greeting", "te")
+    ducked = rig.caller.heard(round(level * 10 ** (DUCKED_DB / 20)))
+    assert ducked, "he talks over it"
+    assert len(rig.caller.heard(level)) + len(ducked) in (24, 25), "in the remembered language"
     assert rig.utterances == []
     await rig.call.stop()
 

@@ -20,6 +20,7 @@ class Watcher:
         self.ended: list[str] = []
         self.started: list[str] = []
         self.lost: list[str] = []
+        self.silent: list[float] = []
 
     def on_listen(self, leg: Leg, events: list[ListenEvent], now_s: float) -> None:
         self.events += events
@@ -29,6 +30,9 @@ class Watcher:
 
     def on_ended(self, leg: Leg, key: str) -> None:
         self.ended.append(key)
+
+    def on_silent(self, leg: Leg, seconds: float) -> None:
+        self.silent.append(seconds)
 
     def on_lost(self, leg: Leg, reason: str) -> None:
         self.lost.append(reason)
@@ -184,3 +188,40 @@ async def test_a_stretch_without_audio_is_one_gap_however_long_and_the_next_one_
     for index in range(60, 80):
         clock.tick(index * FRAME_S)
     assert gaps() == before + 2
+
+
+async def test_a_leg_without_audio_is_told_of_every_two_seconds_until_audio_comes() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, _, watcher = leg_of(clock)
+    leg._receive(bytes(640))
+    for index in range(round(5.0 / FRAME_S)):
+        clock.tick(index * FRAME_S)
+    assert watcher.silent == pytest.approx([2.0, 4.0])
+    leg._receive(bytes(640))
+    for index in range(round(1.9 / FRAME_S)):
+        clock.tick(5 + index * FRAME_S)
+    assert len(watcher.silent) == 2
+
+
+async def test_a_leg_goes_on_with_another_transport_and_loses_nothing_of_what_is_queued() -> None:
+    clock = MediaClock(LoudDetector())
+    leg, old, watcher = leg_of(clock)
+    wave = np.where(np.arange(16_000) // 20 % 2, 700, -700).astype(np.int16)
+    leg.playout.add("translation", wave[:3200], started="a", ended="a")
+    leg.playout.add("translation", wave, started="b", ended="b")
+    for index in range(20):
+        clock.tick(index * FRAME_S)
+    assert watcher.ended == [], "its mark has not come back"
+    new = Phone()
+    leg.rewire(new)
+    assert watcher.ended == ["a"]
+    reading = asyncio.create_task(leg.run())
+    for index in range(20, 90):
+        clock.tick(index * FRAME_S)
+        new.tick()
+        await asyncio.sleep(0)
+    reading.cancel()
+    assert watcher.started == watcher.ended == ["a", "b"]
+    assert len(old.heard(700)) + len(new.heard(700)) == 10 + 50
+    assert not watcher.lost
+    assert watcher.events == []

@@ -132,11 +132,16 @@ def test_loud_speech_over_a_loud_voice_is_not_distorted() -> None:
     assert np.sign(both[1000:8000]).tolist() == np.sign(square[1000:8000]).tolist(), "no sample has wrapped around"
 
 
-def test_levels_are_those_of_what_is_played_not_of_the_voice_underneath() -> None:
-    playout = Playout(Play())
-    assert run(playout, 1, VOICE)[0].rms == 0
+def test_levels_are_those_of_everything_that_is_played() -> None:
+    playout = Playout(Play(original_voice_db=-20))
+    assert playout.next_frame(None).rms == 0
+    run(playout, 1, VOICE)
+    assert run(playout, 1, VOICE)[0].rms == pytest.approx(rms(VOICE[:FRAME_SAMPLES]) / 10, rel=0.02)
     playout.add("translation", TONE)
-    assert run(playout, 10, VOICE)[5].rms == pytest.approx(rms(TONE), rel=0.05)
+    assert run(playout, 10, VOICE)[5].rms == pytest.approx(np.hypot(rms(TONE), rms(VOICE) / 10), rel=0.05)
+    playout.original("alone")
+    run(playout, 60, VOICE)
+    assert run(playout, 1, VOICE)[0].rms == pytest.approx(rms(VOICE[:FRAME_SAMPLES]), rel=0.02)
 
 
 def test_a_frame_is_cheap() -> None:
