@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any
 
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from appliance.telephony.errors import SocketClosed
-from appliance.telephony.socket import NORMAL
+from appliance.telephony.socket import NORMAL, PROTOCOL_ERROR, TOO_BIG
+
+FAULTS = {PROTOCOL_ERROR: "frame", 1007: "not-utf8", TOO_BIG: "too-big"}
+"""Closing codes by which the server itself, or the peer, says that a message was wrong."""
 
 
 class AsgiSocket:
-    """An accepted WebSocket."""
+    """An accepted WebSocket.
 
-    def __init__(self, websocket: WebSocket[Any, Any, Any]) -> None:
+    Args:
+        rejected: called with `frame`, `not-utf8` or `too-big` when it has ended for that.
+    """
+
+    def __init__(self, websocket: WebSocket[Any, Any, Any], rejected: Callable[[str], None] = lambda what: None) -> None:
+        self._rejected = rejected
         self._receive = websocket.receive
         self._send = websocket.send
         self._closed = False
@@ -29,7 +38,10 @@ class AsgiSocket:
             data = message.get("bytes")
             return data if data is not None else message.get("text") or ""
         self._closed = True
-        raise SocketClosed(message.get("code", NORMAL) if message["type"] == "websocket.disconnect" else NORMAL)
+        code = message.get("code", NORMAL) if message["type"] == "websocket.disconnect" else NORMAL
+        if code in FAULTS:
+            self._rejected(FAULTS[code])
+        raise SocketClosed(code)
 
     async def send(self, message: str | bytes) -> None:
         if self._closed:

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from litestar import Response, WebSocket, get, websocket
 from litestar.datastructures import State
+from litestar.params import FromQuery
 
 from appliance.gateway import counting
 from appliance.gateway.access import Credentials
@@ -46,11 +47,16 @@ async def _accept(socket: WebSocket[Any, Any, Any], protocol: str) -> AsgiSocket
         reason = "subprotocol"
     else:
         await socket.accept(subprotocols=protocol)
-        return AsgiSocket(socket)
-    metrics.CONNECTIONS_REFUSED.labels(protocol, reason).inc()
+        return AsgiSocket(socket, lambda what: metrics.REJECTED.labels(protocol, what).inc())
+    _refused(protocol, reason)
     log.warning("connection refused: %s", reason, extra={"endpoint": protocol, "peer": socket.client.host if socket.client else ""})
     await socket.close(code=4403, reason=reason)
     return None
+
+
+def _refused(protocol: str, reason: str) -> None:
+    metrics.CONNECTIONS_REFUSED.labels(protocol, reason).inc()
+    metrics.REJECTED.labels(protocol, reason).inc()
 
 
 @websocket("/ari/{application:str}")
@@ -71,19 +77,16 @@ async def media_socket(socket: WebSocket[Any, Any, Any]) -> None:
     try:
         await socket.app.state.worker.gate.serve(media, accepted)
     except MediaNotConnected as error:
-        metrics.CONNECTIONS_REFUSED.labels(MEDIA_PROTOCOL, "unknown-leg").inc()
+        _refused(MEDIA_PROTOCOL, "unknown-leg")
         log.info("%s", error)
 
 
 @get("/health", sync_to_thread=False)
-def health(state: State) -> Response[dict[str, Any]]:
-    """200 while the worker can take calls, else 503."""
+def health(state: State, call: FromQuery[bool] = False) -> Response[dict[str, Any]]:
+    """200 while the worker can take calls, else 503. `?call=1`: a call waits for the answer."""
     worker: Worker = state.worker
-    ready = worker.ari.connected and worker.accepting
-    return Response(
-        {"status": "ready" if ready else "not-ready", "asterisk": worker.ari.connected, "accepting": worker.accepting},
-        status_code=200 if ready else 503,
-    )
+    told = worker.health(for_call=call)
+    return Response(told, status_code=200 if told["status"] == "ready" else 503)
 
 
 @get("/metrics", sync_to_thread=False)

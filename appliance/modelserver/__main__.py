@@ -1,4 +1,6 @@
-"""`python -m appliance.modelserver --kind stt|mt|tts --config FILE`: serve one kind of model on its Unix socket.
+"""`python -m appliance.modelserver --instance NAME --config FILE`: serve one kind of model on its Unix socket.
+
+NAME is `stt`, `mt` or `tts`, or one of several as in `stt-2`; `stt-fallback` serves the starter engine whatever is configured.
 
 Ends with 0 after SIGTERM or SIGINT, 2 when it must not start (configuration, model files, engine, socket), 1 when it broke.
 """
@@ -22,38 +24,50 @@ import uvicorn
 from litestar.handlers import HTTPRouteHandler
 
 from appliance import catalog
+from appliance.config.instances import is_fallback, kind_of
 from appliance.config.load import LoadedConfig, load
 from appliance.engines import registry
 from appliance.errors import ApplianceError
 from appliance.modelserver import app, served
 from appliance.modelserver.server import ModelServer
 from appliance.modelserver.sockets import listen
-from appliance.telemetry import logs
+from appliance.modelserver.standing_in import standing_in
+from appliance.telemetry import logs, metrics
+from appliance.telemetry.systemd import Unit
+from appliance.web.entrance import Crowd, allow_many_files, entrance
 
 log = logging.getLogger("appliance.modelserver")
 
 IDENTIFIER_MODEL = "fasttext/lid.176"
+MOST_CONNECTIONS = 1024
+"""At once: a request of each leg of many workers, and some who only look."""
 GRACE_S = 5
 """For requests that run when the server is told to stop."""
 
 
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m appliance.modelserver", description=__doc__)
-    parser.add_argument("--kind", choices=("stt", "mt", "tts"), required=True)
+    parser.add_argument("--instance", "--kind", dest="name", metavar="NAME", required=True, help="stt, mt, tts, or as in stt-2")
     parser.add_argument("--config", type=Path, required=True)
-    parser.add_argument("--socket", type=Path, help="instead of the socket of the kind in run_dir")
+    parser.add_argument("--socket", type=Path, help="instead of NAME.sock in run_dir")
     options = parser.parse_args(arguments)
+    kind = kind_of(options.name)
+    if kind is None:
+        parser.error(f"argument --instance: {options.name!r} is no name of a model server; allowed: stt, mt, tts, or as in stt-2")
     try:
         loaded = load(options.config)
-        logs.configure(loaded.config.telemetry.log_level, f"model-{options.kind}")
-        server, routes = prepare(options.kind, loaded)
-        path = options.socket or loaded.socket(options.kind)
+        logs.configure(loaded.config.telemetry.log_level, f"model-{options.name}")
+        server, routes = prepare(kind, standing_in(loaded) if is_fallback(options.name) else loaded)
+        path = options.socket or loaded.socket(options.name)
+        allow_many_files()
         listener = listen(path)
     except ApplianceError as error:
-        sys.stderr.write(f"model server {options.kind} does not start: {error}\n")
+        sys.stderr.write(f"model server {options.name} does not start: {error}\n")
         return 2
     engine = server.served.capabilities.name
     log.info("listening", extra={"socket": str(path), "engine": engine, "model": server.served.model})
+    unit = Unit()
+    unit.status("the first request is computed")
     failed = False
 
     def warm_up_failed() -> None:
@@ -64,9 +78,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     http = uvicorn.Server(
         uvicorn.Config(
-            app.create_app(server, routes, warm_up_failed),
+            app.create_app(server, routes, warm_up_failed, unit),
             loop="uvloop",
-            http="httptools",
+            http=entrance(lambda what: metrics.REJECTED.labels("connection", what).inc(), Crowd(most=MOST_CONNECTIONS)),
             lifespan="on",
             log_config=None,
             access_log=False,
@@ -75,6 +89,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
 
     def stop(*_: object) -> None:
+        unit.stopping()
         http.should_exit = True
 
     # uvicorn ends on these signals and then raises them again for whoever listened before it: here, nobody who minds.

@@ -29,6 +29,7 @@ from appliance.engines.base import (
     check_translate,
 )
 from appliance.modelserver.batcher import NotComputed
+from appliance.modelserver.bodies import Bodies, BodyTooLate, TooManyBodies
 from appliance.modelserver.messages import (
     SAMPLE_RATE,
     LanguageScores,
@@ -42,19 +43,24 @@ from appliance.modelserver.messages import (
 from appliance.modelserver.metrics import RequestResult
 from appliance.modelserver.server import ModelServer, NotReady
 from appliance.telemetry import metrics
+from appliance.telemetry.systemd import NOBODY, Unit
 
 log = logging.getLogger(__name__)
 
 MAX_BODY_BYTES = 2_000_000
 """A minute of audio: longer than any engine takes, so that the answer names the engine's own limit."""
+MAX_TEXT = 20_000
+"""Characters whose language is looked for; no utterance has more, and it is done between other requests."""
 PCM = "application/octet-stream"
 
 RESULTS: dict[int, RequestResult] = {429: "overloaded", 500: "failed", 503: "failed"}
 """What an answer is counted as by its status; any other one above 399 is the sender's fault."""
 
 
-def create_app(server: ModelServer[Any, Any], routes: list[HTTPRouteHandler], on_failure: Callable[[], None]) -> Litestar:
-    """`on_failure` is called when the warm-up fails: the process should end."""
+def create_app(
+    server: ModelServer[Any, Any], routes: list[HTTPRouteHandler], on_failure: Callable[[], None], unit: Unit = NOBODY
+) -> Litestar:
+    """`on_failure` is called when the warm-up fails: the process should end. `unit` is told when it is over, and that it still answers."""
 
     @asynccontextmanager
     async def running(_: Litestar) -> AsyncIterator[None]:
@@ -63,6 +69,9 @@ def create_app(server: ModelServer[Any, Any], routes: list[HTTPRouteHandler], on
                 await server.warm_up()
             except (EngineError, NotComputed):
                 on_failure()
+                return
+            unit.ready(f"{server.served.capabilities.name} answers")
+            await unit.beat(server.answers)
 
         async with server:
             task = asyncio.create_task(warm_up(), name="warm-up")
@@ -101,6 +110,8 @@ def create_app(server: ModelServer[Any, Any], routes: list[HTTPRouteHandler], on
             EngineError: refused(_engine_error),
             NotComputed: refused(_not_computed),
             NotReady: refused(lambda _, error: _problem(503, str(error), retry=True)),
+            TooManyBodies: refused(lambda _, error: _problem(429, "too many requests are coming in", retry=True)),
+            BodyTooLate: refused(lambda _, error: _problem(408, "the body did not come in time", retry=True)),
             msgspec.MsgspecError: refused(lambda _, error: _problem(400, str(error), retry=False)),
             Exception: refused(_broken),
         },
@@ -110,6 +121,7 @@ def create_app(server: ModelServer[Any, Any], routes: list[HTTPRouteHandler], on
 
 def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifier: LanguageIdentifier) -> list[HTTPRouteHandler]:
     capabilities = server.served.capabilities
+    bodies = Bodies(MAX_BODY_BYTES)
 
     @post("/v1/transcribe", status_code=200)
     async def transcribe(
@@ -119,7 +131,7 @@ def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifie
         partial: bool = False,
         stream: str = "",
     ) -> Response[bytes]:
-        body = await request.body()
+        body = await bodies.read(request)
         if not body or len(body) % 2:
             raise JobRejected(f"the body has {len(body)} bytes; allowed: s16le mono at {SAMPLE_RATE} Hz, two bytes a sample")
         allowed = tuple(code for code in languages.split(",") if code)
@@ -146,7 +158,9 @@ def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifie
 
     @post("/v1/identify", status_code=200)
     async def identify(request: Request[Any, Any, Any]) -> Response[bytes]:
-        query = msgspec.json.decode(await request.body(), type=TextQuery)
+        query = msgspec.json.decode(await bodies.read(request), type=TextQuery)
+        if len(query.text) > MAX_TEXT:
+            raise JobRejected(f"a text of {len(query.text)} characters; allowed: at most {MAX_TEXT}")
         return _json(LanguageScores(identifier.identify([query.text])[0], identifier.name))  # some 20 us: no batch needed
 
     return [transcribe, identify]
@@ -154,10 +168,11 @@ def recognition_routes(server: ModelServer[RecogniseJob, Recognition], identifie
 
 def translation_routes(server: ModelServer[TranslateJob, Translated]) -> list[HTTPRouteHandler]:
     capabilities = server.served.capabilities
+    bodies = Bodies(MAX_BODY_BYTES)
 
     @post("/v1/translate", status_code=200)
     async def translate(request: Request[Any, Any, Any]) -> Response[bytes]:
-        asked = msgspec.json.decode(await request.body(), type=TranslationRequest)
+        asked = msgspec.json.decode(await bodies.read(request), type=TranslationRequest)
         job = TranslateJob(asked.text, asked.source, asked.target)
         check_translate(job, capabilities)
         done = await server.answer(job, timeout_s=_timeout_s(request))
@@ -169,10 +184,11 @@ def translation_routes(server: ModelServer[TranslateJob, Translated]) -> list[HT
 
 def speech_routes(server: ModelServer[SynthesiseJob, Synthesis]) -> list[HTTPRouteHandler]:
     capabilities = server.served.capabilities
+    bodies = Bodies(MAX_BODY_BYTES)
 
     @post("/v1/speak", status_code=200)
     async def speak(request: Request[Any, Any, Any]) -> Response[bytes]:
-        asked = msgspec.json.decode(await request.body(), type=SpeechRequest)
+        asked = msgspec.json.decode(await bodies.read(request), type=SpeechRequest)
         job = SynthesiseJob(asked.text, asked.language, asked.voice)
         check_speak(job, capabilities)
         done = await server.answer(job, timeout_s=_timeout_s(request))

@@ -1,0 +1,1 @@
+"""What every HTTP server of the appliance has in front of it."""

@@ -1,0 +1,219 @@
+"""A gateway worker as a process with a call that runs, for tests of what strangers may do to it.
+
+Asterisk is the load generator of the benchmarks, in a thread of its own; the model servers answer after fixed times.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import socket
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import httpx
+import pytest
+import uvloop
+
+from appliance.bench import fixed_engines, wire
+from appliance.bench.gateway import clip, redis_command
+from appliance.bench.load import Load
+from appliance.bench.processes import Measured, answers, python, running
+from appliance.config.load import LoadedConfig, load
+from appliance.stack.defaults import free_offset, write_config
+
+LOST_SHARE = 0.05
+"""Of the frames of the running call that may be missing or late while others hold the processor."""
+BEGIN_S = 30.0
+
+
+class RunningCall:
+    """One interpreted call that both parties talk in, held by a thread."""
+
+    def __init__(self, loaded: LoadedConfig) -> None:
+        gateway = loaded.config.gateway
+        clips = {"caller": clip(fixed_engines.CALLER.code), "agent": clip("hinglish")}
+        self._make = lambda: Load(gateway.host, gateway.port, gateway.ari_user, loaded.secret(gateway.ari_password), clips)  # type: ignore[arg-type]
+        self.load: Load | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._stop = threading.Event()
+        self._ready = threading.Event()
+        self._failed: Exception | None = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self) -> RunningCall:
+        self._thread.start()
+        assert self._ready.wait(BEGIN_S), "the call did not come about"
+        if self._failed:
+            raise self._failed
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join(20)
+
+    def _run(self) -> None:
+        try:
+            uvloop.run(self._hold())
+        except Exception as error:  # noqa: BLE001 - told to the test by whoever waits
+            self._failed = error
+            self._ready.set()
+
+    async def _hold(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        async with self._make() as self.load:
+            await self.load.add_calls(1)
+            while len(self.load.legs) < 2:
+                await asyncio.sleep(0.05)
+            await asyncio.sleep(1.0)
+            self._ready.set()
+            while not self._stop.is_set():
+                self.load.check()
+                await asyncio.sleep(0.05)
+            self.load.hang_up_all()
+            await asyncio.sleep(1.0)
+
+    def tell(self, text: str) -> None:
+        """A message of this Asterisk on the control connection."""
+        assert self.load is not None
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self.load.tell, text)
+
+    def press(self, digits: str) -> None:
+        """The callers press keys, as fast as they can be told."""
+        assert self.load is not None
+        assert self._loop is not None
+        for digit in digits:
+            self._loop.call_soon_threadsafe(self.load.press, digit)
+
+    def another(self) -> None:
+        """One more call, which must reach an agent."""
+        assert self.load is not None
+        assert self._loop is not None
+        before = len(self.load.legs)
+        asyncio.run_coroutine_threadsafe(self.load.add_calls(1), self._loop).result(10)
+        end = time.monotonic() + 10
+        while len(self.load.legs) < before + 2:
+            assert time.monotonic() < end, "a further call does not come about"
+            time.sleep(0.05)
+
+    @property
+    def frames(self) -> tuple[int, int]:
+        """Heard by both parties so far, and turns at which there was nothing to hear."""
+        assert self.load is not None
+        lines = [leg.line for leg in list(self.load.legs.values())[:2]]
+        return sum(line.received for line in lines), sum(line.gaps for line in lines)
+
+
+@dataclass
+class Target:
+    loaded: LoadedConfig
+    process: Measured
+    call: RunningCall
+
+    @property
+    def place(self) -> tuple[str, int]:
+        return self.loaded.config.gateway.host, self.loaded.config.gateway.port
+
+    @property
+    def url(self) -> str:
+        return "http://{}:{}".format(*self.place)
+
+    @property
+    def authorization(self) -> str:
+        gateway = self.loaded.config.gateway
+        return "Basic " + base64.b64encode(f"{gateway.ari_user}:{self.loaded.secret(gateway.ari_password)}".encode()).decode()
+
+    def connect(self) -> socket.socket:
+        return socket.create_connection(self.place, timeout=10)
+
+    def rejected(self, where: str, what: str) -> int:
+        """How often the gateway has counted it."""
+        return self.counted(f'setu_rejected_total{{what="{what}",where="{where}"}} ')
+
+    def counted(self, series: str) -> int:
+        """Sum of all series that begin so."""
+        text = httpx.get(f"{self.url}/metrics", timeout=5).text
+        return sum(round(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith(series))
+
+    @contextmanager
+    def undisturbed(self, grows_mb: float = 20.0) -> Iterator[None]:
+        """The running call hears every frame meanwhile, and the worker's memory does not grow by more."""
+        memory, (received, gaps), began = self.process.memory_mb, self.call.frames, time.monotonic()
+        yield
+        if (left := began + 2.0 - time.monotonic()) > 0:
+            time.sleep(left)
+        span = time.monotonic() - began
+        heard, silent = self.call.frames
+        due = 2 * span / 0.020
+        assert heard - received >= (1 - LOST_SHARE) * due, f"{heard - received} of {due:.0f} frames came in {span:.1f} s"
+        assert silent - gaps <= LOST_SHARE * due
+        assert self.process.memory_mb - memory < grows_mb
+        status = httpx.get(f"{self.url}/api/status", timeout=5).json()
+        assert status["asterisk"]
+        assert status["calls"] >= 1
+
+    def upgrade(self, path: str, protocol: str, authorization: str | None, extra: str = "") -> tuple[socket.socket, int]:
+        """A WebSocket handshake as anybody could send it: the connection and the status of the answer."""
+        connection = self.connect()
+        lines = [f"GET {path} HTTP/1.1", "Host: gateway", "Upgrade: websocket", "Connection: Upgrade", "Sec-WebSocket-Version: 13"]
+        lines += ["Sec-WebSocket-Key: " + base64.b64encode(b"0123456789abcdef").decode()]
+        if protocol:
+            lines.append(f"Sec-WebSocket-Protocol: {protocol}")
+        if authorization is not None:
+            lines.append(f"Authorization: {authorization}")
+        connection.sendall(("\r\n".join(lines) + "\r\n" + extra + "\r\n").encode("latin-1"))
+        head = b""
+        while b"\r\n\r\n" not in head:
+            piece = connection.recv(1)  # byte by byte: frames after the head stay in the socket
+            if not piece:
+                break
+            head += piece
+        return connection, int(head.split(b" ", 2)[1]) if head else 0
+
+
+@contextmanager
+def attacked_gateway(folder: Path) -> Iterator[Target]:
+    config = write_config(folder, free_offset())
+    loaded = load(config)
+    with ExitStack() as started:
+        started.enter_context(running("redis", redis_command(loaded, folder, lambda line: None), folder))
+        engines = started.enter_context(running("engines", python("appliance.bench.fixed_engines", "--run-dir", loaded.run_dir), folder))
+        engines.wait_until(lambda: (loaded.run_dir / "tts.sock").exists())
+        process = started.enter_context(running("gateway-1", python("appliance.gateway", "--worker", 1, "--config", config), folder))
+        url = f"http://{loaded.config.gateway.host}:{loaded.config.gateway.port}/api/status"
+        process.wait_until(lambda: answers(url) and httpx.get(url).json()["accepting"])
+        call = started.enter_context(RunningCall(loaded))
+        yield Target(loaded, process, call)
+        call._stop.set()
+
+
+def closing_code(connection: socket.socket, timeout_s: float = 10.0) -> int:
+    """The code in the Close frame that the gateway sends; 0: it ended without one."""
+    connection.settimeout(timeout_s)
+    data = b""
+    with contextlib.suppress(ConnectionError):
+        while piece := connection.recv(65_536):
+            data += piece
+    frames, _ = wire.split_frames(data)
+    codes = [int.from_bytes(payload[:2], "big") for kind, payload in frames if kind == wire.CLOSE]
+    return codes[0] if codes else 0
+
+
+def gone(connection: socket.socket, timeout_s: float) -> bytes:
+    """Everything that came until the other side closed; fails when it does not."""
+    connection.settimeout(timeout_s)
+    data = b""
+    try:
+        while piece := connection.recv(65_536):
+            data += piece
+    except ConnectionError:
+        pass
+    except TimeoutError:
+        pytest.fail(f"still open after {timeout_s:g} s")
+    return data

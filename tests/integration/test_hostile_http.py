@@ -1,0 +1,229 @@
+"""Whatever can be said in HTTP, at every route: answered with a clear status, never with an error of our own."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import stat
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import msgspec
+import psutil
+import pytest
+import schemathesis
+from hostile_gateway import Target, attacked_gateway, gone
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from hypothesis.errors import Unsatisfiable
+from model_servers import ModelServerProcess, model_server, write_config
+
+from appliance.modelserver.bodies import BODIES_BYTES, BODY_S
+from appliance.modelserver.messages import SpeechRequest, TextQuery, TranslationRequest
+from appliance.web.entrance import HEAD_S
+
+pytestmark = [pytest.mark.timeout(180), pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+EXAMPLES = 40
+"""Of each operation."""
+fuzzed = settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+STUBS = """
+[stt]
+engine = "stub"
+model = "delay_s=0.001,text=ஆம்"
+[mt]
+engine = "stub"
+model = "delay_s=0.001"
+[tts]
+engine = "stub"
+model = "speech_s=0.1"
+"""
+
+
+@pytest.fixture(scope="module")
+def target() -> Iterator[Target]:
+    with tempfile.TemporaryDirectory(prefix="setu-hostile-") as folder, attacked_gateway(Path(folder)) as attacked:
+        yield attacked
+
+
+@pytest.fixture(scope="module", params=["stt", "mt", "tts"])
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModelServerProcess]:
+    config = write_config(tmp_path_factory.mktemp("hs"), STUBS)
+    with model_server(request.param, config) as running:
+        yield running
+
+
+def operations(document: dict[str, Any]) -> Iterator[Any]:
+    for found in schemathesis.openapi.from_dict(document).get_all_operations():
+        yield found.ok()
+
+
+def fuzz(document: dict[str, Any], send: Callable[..., httpx.Response], check: Callable[[httpx.Response], None]) -> int:
+    """Sends what fits the document and what does not, to each of its operations; how many requests that were."""
+    sent = 0
+    for operation in operations(document):
+        for mode in schemathesis.GenerationMode:
+            try:
+                cases = operation.as_strategy(generation_mode=mode)
+            except schemathesis.errors.InvalidSchema:
+                continue
+
+            @fuzzed
+            @given(case=cases)
+            def one(case: Any) -> None:
+                nonlocal sent
+                call = case.as_transport_kwargs(base_url="http://server")
+                try:
+                    answer = send(call)
+                except httpx.InvalidURL:
+                    return
+                sent += 1
+                check(answer)
+
+            with contextlib.suppress(Unsatisfiable):  # an operation without parameters has no wrong ones
+                one()
+    return sent
+
+
+def as_httpx(client: httpx.Client) -> Callable[[dict[str, Any]], httpx.Response]:
+    def send(call: dict[str, Any]) -> httpx.Response:
+        body = call.get("data")
+        if call.get("json") is not None:
+            body = json.dumps(call["json"])
+        headers = {name: value.encode("utf-8", "surrogatepass") for name, value in dict(call.get("headers") or {}).items()}
+        content = body.encode("utf-8", "surrogatepass") if isinstance(body, str) else body
+        path = call["url"].removeprefix("http://server")
+        try:
+            extra = {name: call.get(name) for name in ("params", "cookies")}
+            return client.send(client.build_request(call["method"], path, content=content, headers=headers, **extra))
+        except (httpx.LocalProtocolError, UnicodeError, TypeError) as error:  # what no client can send
+            raise httpx.InvalidURL(str(error)) from None
+
+    return send
+
+
+def test_the_gateways_routes_by_their_document(target: Target) -> None:
+    document = httpx.get(f"{target.url}/schema/openapi.json").json()
+    assert {"/health", "/metrics", "/api/calls", "/api/status"} <= set(document["paths"])
+    with httpx.Client(base_url=target.url, timeout=10) as client, target.undisturbed(grows_mb=30.0):
+
+        def check(answer: httpx.Response) -> None:
+            assert answer.status_code < 500, (answer.request, answer.text)
+
+        assert fuzz(document, as_httpx(client), check) >= len(document["paths"])  # without parameters there is little to vary
+        for method in ("PUT", "DELETE", "PATCH", "POST", "TRACE", "OPTIONS", "HEAD", "BREW"):
+            for path in document["paths"]:
+                assert client.request(method, path, content=b"x" * 1000).status_code < 500, (method, path)
+
+
+def test_a_body_nobody_asked_for_is_not_kept(target: Target) -> None:
+    with target.undisturbed(grows_mb=10.0), target.connect() as connection:
+        connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
+        try:
+            for _ in range(300):
+                connection.sendall(bytes(65_536))
+        except ConnectionError:
+            pass
+
+
+def test_bytes_without_any_order(target: Target) -> None:
+    words = st.sampled_from([b"GET ", b"/health", b" HTTP/1.1", b"\r\n", b"Host: x", b"Upgrade: websocket", b"Connection: Upgrade"])
+
+    @fuzzed
+    @given(st.lists(words | st.binary(max_size=40), max_size=12).map(b"".join))
+    def one(text: bytes) -> None:
+        with target.connect() as connection:
+            connection.sendall(text)
+            connection.shutdown(socket.SHUT_WR)
+            answer = gone(connection, HEAD_S + 7)
+            assert not answer.startswith(b"HTTP/1.1 5"), text
+
+    with target.undisturbed():
+        one()
+
+
+# Model servers
+
+
+ANSWERS = {"200": {"description": "as asked"}}
+
+
+def posted(media_type: str, schema: dict[str, Any]) -> dict[str, Any]:
+    return {"requestBody": {"required": True, "content": {media_type: {"schema": schema}}}, "responses": ANSWERS}
+
+
+def document_of(kind: str) -> dict[str, Any]:
+    """What a model server takes, as OpenAPI: it tells nobody itself."""
+    asked: dict[str, type[msgspec.Struct]] = {"mt": {"/v1/translate": TranslationRequest}, "tts": {"/v1/speak": SpeechRequest}}.get(
+        kind, {"/v1/identify": TextQuery}
+    )  # type: ignore[assignment]
+    schemas, components = msgspec.json.schema_components(asked.values(), ref_template="#/components/schemas/{name}")
+    paths: dict[str, Any] = {path: {"post": posted("application/json", schema)} for path, schema in zip(asked, schemas, strict=True)}
+    if kind == "stt":
+        query = [{"in": "query", "name": name, "schema": {"type": "string"}} for name in ("language", "languages", "partial", "stream")]
+        header = {"in": "header", "name": "X-Timeout-S", "schema": {"type": "string"}}
+        audio = posted("application/octet-stream", {"type": "string", "format": "binary"})
+        paths["/v1/transcribe"] = {"post": {"parameters": [*query, header], **audio}}
+    for path in ("/health", "/metrics"):
+        paths[path] = {"get": {"responses": ANSWERS}}
+    return {"openapi": "3.1.0", "info": {"title": kind, "version": "1"}, "paths": paths, "components": {"schemas": components}}
+
+
+def test_a_model_servers_routes(server: ModelServerProcess) -> None:
+    def check(answer: httpx.Response) -> None:
+        assert answer.status_code < 500, answer.text
+        if answer.status_code >= 400:
+            assert answer.json()["error"], "a refusal says why"
+
+    with server.http() as client:
+        assert fuzz(document_of(server.kind), as_httpx(client), check) >= EXAMPLES
+        assert client.get("/health").status_code == 200
+
+
+def test_a_model_server_waits_for_no_body_and_holds_few(server: ModelServerProcess, request: pytest.FixtureRequest) -> None:
+    path = {"stt": "/v1/transcribe", "mt": "/v1/translate", "tts": "/v1/speak"}[server.kind]
+    memory = psutil.Process(server.process.pid).memory_info().rss
+    held = []
+    request.addfinalizer(lambda: [connection.close() for connection in held])
+    for _ in range(100):
+        connection = socket.socket(socket.AF_UNIX)
+        connection.connect(str(server.socket))
+        connection.sendall(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 1900000\r\n\r\n".encode() + bytes(100_000))
+        held.append(connection)
+    time.sleep(0.5)
+    statuses = []
+    for connection in held:
+        connection.setblocking(False)
+        try:
+            statuses.append(connection.recv(12))
+        except BlockingIOError:
+            statuses.append(b"")
+    assert statuses.count(b"HTTP/1.1 429") == 100 - BODIES_BYTES // 1_900_000
+    with server.http() as client:
+        assert client.get("/health").status_code == 200
+    assert psutil.Process(server.process.pid).memory_info().rss - memory < 40e6
+    waiting = held[statuses.index(b"")]
+    assert gone(waiting, BODY_S + 3).startswith(b"HTTP/1.1 408 ")
+    with server.http() as client:
+        text = client.get("/metrics").text
+    assert f'setu_engine_requests_total{{kind="{server.kind}",result="overloaded"}}' in text
+
+
+def test_a_body_that_is_too_long_is_refused(server: ModelServerProcess) -> None:
+    path = {"stt": "/v1/transcribe", "mt": "/v1/translate", "tts": "/v1/speak"}[server.kind]
+    with server.http() as client:
+        assert client.post(path, content=bytes(2_000_001)).status_code == 413
+        assert client.post(path, content=(bytes(1000) for _ in range(3000))).status_code == 413
+
+
+def test_a_model_server_is_for_the_local_user_and_group(server: ModelServerProcess) -> None:
+    found = server.socket.stat()
+    assert stat.S_IMODE(found.st_mode) == 0o660
+    assert found.st_uid == os.getuid()
+    listening = [item for item in psutil.Process(server.process.pid).net_connections("inet") if item.status == psutil.CONN_LISTEN]
+    assert listening == []
