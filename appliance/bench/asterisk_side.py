@@ -158,7 +158,7 @@ class AsteriskSide:
                 return self._continued(request_id, self.channels[channel_id], query["context"])
             case ["DELETE", "channels", channel_id]:
                 return [_answer(request_id, 204), *self.hang_up(channel_id)]
-            case ["POST", "channels", _, "answer" | "moh"] | ["DELETE", "channels", _, "moh"]:
+            case ["POST", "channels", _, "answer" | "moh" | "variable"] | ["DELETE", "channels", _, "moh"]:
                 return [_answer(request_id, 204)]
         return [_answer(request_id, 400, {"message": f"unknown request {method} {'/'.join(parts)}"})]
 

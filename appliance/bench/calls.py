@@ -13,6 +13,8 @@ from pathlib import Path
 from appliance.bench.errors import BenchError
 from appliance.bench.figures import spread_ms
 from appliance.bench.results import Result, Row
+from appliance.bench.sip_levels import LEVEL_S, LEVELS, QUICK_LEVEL_S, QUICK_LEVELS, levels, utterances
+from appliance.bench.sip_stack import sip_stack
 from appliance.bench.workplace import workplace
 from appliance.config.load import LoadedConfig
 from appliance.events import Event
@@ -73,7 +75,16 @@ def measure(*, quick: bool, port_offset: int | None = None, tell: Note = lambda 
         with running_stack(config, progress=lambda line: tell("starting the stack")) as loaded:
             stations = [station(loaded, programs, agent=name) for name in names]
             reports = asyncio.run(_hold(loaded, stations, folder, QUICK_TURNS if quick else None, tell))
-    return Result("calls", f"{calls} real calls at once, starter models", [*(_call_row(report) for report in reports), total_row(reports)])
+    rows = [*(_call_row(report) for report in reports), total_row(reports)]
+    rows += _by_sipp(QUICK_LEVELS if quick else LEVELS, QUICK_LEVEL_S if quick else LEVEL_S, port_offset, tell)
+    return Result("calls", f"{calls} real calls at once, starter models; then calls by SIPp, models of fixed times", rows)
+
+
+def _by_sipp(wanted: Sequence[int], level_s: float, port_offset: int | None, tell: Note) -> list[Row]:
+    with workplace() as folder, sip_stack(folder, port_offset=port_offset) as stack:
+        found = levels(stack, wanted, level_s, tell)
+        said = asyncio.run(utterances(stack))
+    return [level.row(said) for level in found]
 
 
 def add_agents(config: Path, names: Sequence[str]) -> None:

@@ -65,10 +65,10 @@ def measure(
         config = write_config(folder, free_offset() if port_offset is None else port_offset)
         loaded = load(config)
         check_ports([listener for listener in listeners(loaded) if listener.key in ("gateway.port", "redis.url")])
-        speech: dict[Party, Clip] = {"caller": _clip(fixed_engines.CALLER.code), "agent": _clip("hinglish")}
+        speech: dict[Party, Clip] = {"caller": clip(fixed_engines.CALLER.code), "agent": clip("hinglish")}
         with ExitStack() as started:
             others = [
-                started.enter_context(running("redis", _redis(loaded, folder, tell), folder, other_core)),
+                started.enter_context(running("redis", redis_command(loaded, folder, tell), folder, other_core)),
                 started.enter_context(
                     running("engines", python("appliance.bench.fixed_engines", "--run-dir", loaded.run_dir), folder, other_core)
                 ),
@@ -179,7 +179,7 @@ async def _records(loaded: LoadedConfig) -> Records:
     return records
 
 
-def _clip(code: str) -> Clip:
+def clip(code: str) -> Clip:
     """Speech that the listener takes for one utterance, of about 3 s, with line noise."""
     detector = VoiceActivity()
     noise = np.random.default_rng(1).normal(0.0, NOISE_RMS, NOISE_FRAMES * round(FRAME_S * RATE))
@@ -199,7 +199,7 @@ def _frames(samples: Samples) -> list[bytes]:
     return [wire.client_frame(wire.BINARY, whole[place : place + size].tobytes()) for place in range(0, len(whole), size)]
 
 
-def _redis(loaded: LoadedConfig, folder: Path, tell: Note) -> list[str]:
+def redis_command(loaded: LoadedConfig, folder: Path, tell: Note) -> list[str]:
     port = loaded.config.redis.url.rpartition(":")[2].partition("/")[0]
     options = ["--bind", "127.0.0.1", "--port", port, "--save", "", "--dir", str(folder)]
     return install.programs(tell).command("redis-server", *options, visible=[folder])

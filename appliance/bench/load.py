@@ -159,6 +159,15 @@ class Load:
         for caller in callers:
             self._do(self._asterisk.hang_up(caller))
 
+    def tell(self, text: str) -> None:
+        """A message on the control connection that this Asterisk does not know of."""
+        self._do([Send(text)])
+
+    def press(self, digit: str) -> None:
+        """Every caller presses a key."""
+        for caller in self._callers:
+            self._do(self._asterisk.digit(caller, digit))
+
     def check(self) -> None:
         """Raises: BenchError: something of the load has broken."""
         if self._broken is not None:
