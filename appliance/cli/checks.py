@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import shutil
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
-from pathlib import Path
-from typing import Literal, get_args
 
-import msgspec
 import redis
 
-from appliance.cli.ask import ASK_S, Answer, ask
-from appliance.config.load import LoadedConfig, ServerKind
-from appliance.config.secrets import GENERATED_BYTES, PREFIX, secret_folders
+from appliance.cli.findings import Check, Finding, Refused
+from appliance.cli.node_checks import node_checks
+from appliance.config.load import LoadedConfig
+from appliance.config.secrets import GENERATED_BYTES, PREFIX, secret_folders, secret_values
 from appliance.errors import ApplianceError
-from appliance.modelserver.messages import Health
+from appliance.node.ask import ASK_S
+from appliance.node.parts import NoAnswer, model_health, model_instances, worker_place, worker_status, workers
 from appliance.stack.errors import PortTaken
 from appliance.stack.models import check_models
 from appliance.stack.preflight import check_ports, listeners
@@ -27,35 +26,6 @@ DISK_WARN_BYTES = 2 * 1024**3
 DISK_FAIL_BYTES = 200 * 1024**2
 """Below it a day of records may not fit."""
 
-Status = Literal["ok", "warning", "failed"]
-
-
-class Finding(msgspec.Struct, frozen=True):
-    """What one check found."""
-
-    name: str
-    status: Status
-    detail: str
-    """What is so; for anything but `ok` also what to do."""
-
-
-class WorkerStatus(msgspec.Struct, frozen=True):
-    """What the doctor reads of a worker's `/api/status`."""
-
-    worker: str
-    asterisk: bool
-    """Whether Asterisk's control connection is up."""
-    accepting: bool
-    calls: int
-    max_calls: int
-
-
-Check = Callable[[LoadedConfig], Finding]
-
-
-class Refused(Exception):
-    """A check failed; its text is the finding's detail."""
-
 
 def checks(loaded: LoadedConfig) -> Iterator[tuple[str, Check]]:
     """Every check of this configuration, by name, in the order in which they are best read."""
@@ -65,10 +35,11 @@ def checks(loaded: LoadedConfig) -> Iterator[tuple[str, Check]]:
     yield "database", _database
     yield "ports", _ports
     yield "redis", _redis
-    for kind in get_args(ServerKind):
-        yield f"model-{kind}", partial(_model_server, kind)
-    for number in range(1, loaded.config.gateway.workers + 1):
+    for name in model_instances(loaded):
+        yield f"model-{name}", partial(_model_server, name)
+    for number in workers(loaded):
         yield f"gateway-{number}", partial(_gateway, number)
+    yield from node_checks(loaded)
 
 
 def run(name: str, check: Check, loaded: LoadedConfig) -> Finding:
@@ -82,12 +53,11 @@ def run(name: str, check: Check, loaded: LoadedConfig) -> Finding:
 
 
 def _secrets(loaded: LoadedConfig) -> Finding:
-    config = loaded.config
-    values = [config.gateway.ari_password, config.identify.hash_key, *(agent.password for agent in config.telephony.agents)]
+    values = secret_values(loaded.config)
     names = sorted({value.removeprefix(PREFIX) for value in values if value.startswith(PREFIX)})
     missing, open_to_others = [], []
     for name in names:
-        file = next((folder / name for folder in secret_folders(loaded.state_dir) if (folder / name).exists()), None)
+        file = next((folder / name for folder in secret_folders(loaded.state_dir, loaded.folder) if (folder / name).exists()), None)
         if file is None:
             if name not in GENERATED_BYTES:
                 missing.append(name)
@@ -160,18 +130,9 @@ def _redis(loaded: LoadedConfig) -> Finding:
     return Finding("redis", "ok", f"{url}: version {info['redis_version']}")
 
 
-def _model_server(kind: ServerKind, loaded: LoadedConfig) -> Finding:
-    socket = loaded.socket(kind)
-    name = f"model-{kind}"
-    if not socket.exists():
-        raise Refused(f"not running: there is no {socket}")
-    answer = _asked(socket, "/health")
-    try:
-        health = msgspec.json.decode(answer.body, type=Health)
-    except msgspec.DecodeError as error:
-        raise Refused(f"{socket}: answered {answer.status} and something that is no health: {error}") from error
-    if health.kind != kind:
-        raise Refused(f"{socket} belongs to a server of kind {health.kind}")
+def _model_server(instance: str, loaded: LoadedConfig) -> Finding:
+    health = model_health(loaded, instance)
+    name = f"model-{instance}"
     text = f"{health.engine} for {' '.join(health.languages)}{f': {health.detail}' if health.detail else ''}"
     if health.status == "failed":
         raise Refused(text)
@@ -179,15 +140,13 @@ def _model_server(kind: ServerKind, loaded: LoadedConfig) -> Finding:
 
 
 def _gateway(number: int, loaded: LoadedConfig) -> Finding:
-    host, port = place = _gateway_place(loaded, number)
+    host, port = worker_place(loaded, number)
     address = f"http://{host}:{port}"
-    answer = _asked(place, "/api/status")
-    try:
-        status = msgspec.json.decode(answer.body, type=WorkerStatus)
-    except msgspec.DecodeError as error:
-        raise Refused(f"{address} answered {answer.status} and something that is no status: {error}") from error
+    status = worker_status(loaded, number)
     if not status.asterisk:
         raise Refused(f"{address} runs, but Asterisk is not connected: calls go straight to the agents' queue")
+    if status.drained:
+        return Finding(f"gateway-{number}", "warning", f"{address} is drained, {status.calls} calls are left: appliance undrain")
     if not status.accepting:
         return Finding(f"gateway-{number}", "warning", f"{address} takes no new calls")
     return Finding(f"gateway-{number}", "ok", f"{address}: Asterisk connected, {status.calls} of {status.max_calls} calls")
@@ -196,22 +155,7 @@ def _gateway(number: int, loaded: LoadedConfig) -> Finding:
 def _runs(loaded: LoadedConfig) -> bool:
     """Whether it is this stack that holds the ports: its first worker answers."""
     try:
-        msgspec.json.decode(_asked(_gateway_place(loaded, 1), "/api/status").body, type=WorkerStatus)
-    except (Refused, msgspec.DecodeError):
+        worker_status(loaded, 1)
+    except NoAnswer:
         return False
     return True
-
-
-def _gateway_place(loaded: LoadedConfig, number: int) -> tuple[str, int]:
-    gateway = loaded.config.gateway
-    host = "127.0.0.1" if gateway.host in ("0.0.0.0", "::") else gateway.host  # noqa: S104 - how to reach it, not where to bind
-    return host, gateway.port + number - 1
-
-
-def _asked(place: Path | tuple[str, int], path: str) -> Answer:
-    """Raises: Refused."""
-    try:
-        return ask(place, path)
-    except OSError as error:
-        name = place if isinstance(place, Path) else f"http://{place[0]}:{place[1]}"
-        raise Refused(f"{name} does not answer: {error}") from error

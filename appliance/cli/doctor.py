@@ -7,7 +7,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from appliance.cli.checks import Finding, Status, checks, run
+from appliance.cli.checks import checks, run
+from appliance.cli.findings import Finding, Status
 from appliance.cli.options import config_option, config_path
 from appliance.config.errors import ConfigError
 from appliance.config.load import load
@@ -22,7 +23,8 @@ _COLOURS: dict[Status, str] = {"ok": "green", "warning": "yellow", "failed": "re
 def doctor_command(config_file: Path | None, as_json: bool) -> None:
     """Check configuration, secrets, models, disk, database, ports, Redis, model servers and the gateway with its Asterisk.
 
-    One line each. Exit status 0 when a call can be taken (warnings allowed), else 1.
+    On an installed node also its services, clock, trunks, the last acceptance call, and where there are some, the certificate
+    of SIP over TLS and graphics cards. One line each. Exit status 0 when a call can be taken (warnings allowed), else 1.
     """
     findings: list[Finding] = []
 

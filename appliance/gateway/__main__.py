@@ -19,6 +19,7 @@ from appliance.gateway.server import WorkerServer, listen
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.calibration import of_recogniser
 from appliance.telemetry import logs
+from appliance.telemetry.systemd import Unit
 
 log = logging.getLogger("appliance.gateway")
 
@@ -40,7 +41,8 @@ def main(arguments: list[str] | None = None) -> int:
         sys.stderr.write(f"{process} does not start: {error}\n")
         return 2
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
-    server = WorkerServer(create_app(lambda: open_worker(loaded, options.worker, belief), credentials))
+    unit = Unit()
+    server = WorkerServer(create_app(lambda: open_worker(loaded, options.worker, belief, unit), credentials), unit)
     with listener:
         log.info("listening", extra={"host": gateway.host, "port": gateway.port + options.worker - 1})
         if belief.calibration is None:

@@ -11,10 +11,12 @@ import contextlib
 import json
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
+
+from appliance.telemetry.journal import JournalHandler, journal_sender
 
 Style = Literal["text", "json"]
 
@@ -38,10 +40,16 @@ def about(*, call: str | None = None, lane: str | None = None) -> Iterator[None]
 def configure(level: str, process: str, *, style: Style = "text", stream: TextIO | None = None) -> None:
     """Send all records of this process from `level` (a name such as `info`) up to `stream` (stderr), replacing earlier handlers.
 
-    `process` names the process in each line, such as `gateway-1`.
+    `process` names the process in each line, such as `gateway-1`. Under systemd records go to the journal with their fields.
     """
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(LineFormatter(process, style))
+    formatter = LineFormatter(process, style)
+    send = journal_sender() if stream is None else None
+    handler: logging.Handler
+    if send is None:
+        handler = logging.StreamHandler(stream or sys.stderr)
+        handler.setFormatter(formatter)
+    else:
+        handler = JournalHandler(process, send, formatter.fields, lambda record: _pairs(formatter.fields(record), bare_message=True))
     root = logging.getLogger()
     for old in root.handlers[:]:
         root.removeHandler(old)
@@ -64,17 +72,27 @@ class LineFormatter(logging.Formatter):
         moment = datetime.fromtimestamp(record.created, UTC)
         time = moment.strftime("%Y-%m-%dT%H:%M:%S.") + f"{moment.microsecond // 1000:03d}Z"
         level = record.levelname.lower()
+        fields = self.fields(record)
+        if self.style == "json":
+            head = {"time": time, "level": level, "process": self.process, "logger": record.name}
+            return json.dumps(head | fields, ensure_ascii=False, default=str)
+        return f"{time} {level} {self.process} {record.name} {_pairs(fields)}"
+
+    def fields(self, record: logging.LogRecord) -> dict[str, Any]:
+        """What a record says, by name: call and lane where there are any, `msg`, those of `extra=`, and `exc`, an exception."""
         fields: dict[str, Any] = {"call": _call.get(), "lane": _lane.get()}
         fields = {key: value for key, value in fields.items() if value}
         fields["msg"] = record.getMessage()
         fields |= {key: value for key, value in vars(record).items() if key not in _STANDARD}
         if record.exc_info:
             fields["exc"] = self.formatException(record.exc_info)
-        if self.style == "json":
-            head = {"time": time, "level": level, "process": self.process, "logger": record.name}
-            return json.dumps(head | fields, ensure_ascii=False, default=str)
-        pairs = " ".join(f"{key}={_written(value)}" for key, value in fields.items())
-        return f"{time} {level} {self.process} {record.name} {pairs}"
+        return fields
+
+
+def _pairs(fields: Mapping[str, Any], *, bare_message: bool = False) -> str:
+    """One line; `bare_message` puts the message first and as it is, for people."""
+    pairs = " ".join(f"{key}={_written(value)}" for key, value in fields.items() if not (bare_message and key == "msg"))
+    return f"{' '.join(str(fields['msg']).split())} {pairs}".rstrip() if bare_message else pairs
 
 
 def _written(value: Any) -> str:

@@ -43,6 +43,7 @@ BUILD.info({"version": __version__})
 CALLS_ACTIVE = Gauge("setu_calls_active", "Calls in progress", ["language", "state"], registry=REGISTRY)
 CALLS_STARTED = Counter("setu_calls_started", "Calls taken", registry=REGISTRY)
 CALLS_ENDED = Counter("setu_calls_ended", "Calls over, by how they went", ["outcome", "language"], registry=REGISTRY)
+CALLS_REFUSED = Counter("setu_calls_refused", "Times a worker was asked to take a call and did not, by why", ["reason"], registry=REGISTRY)
 CALL_DURATION = Histogram(
     "setu_call_duration_seconds", "Length of a call", buckets=(5, 15, 30, 60, 120, 300, 600, 1200, 2400, 3600), registry=REGISTRY
 )
@@ -80,12 +81,18 @@ ARI_CONNECTED = Gauge("setu_ari_connected", "1 while Asterisk's control connecti
 ARI_REQUESTS = Counter("setu_ari_requests", "Requests to Asterisk", ["result"], registry=REGISTRY)
 CONNECTIONS_REFUSED = Counter("setu_connections_refused", "WebSocket connections turned away", ["endpoint", "reason"], registry=REGISTRY)
 
+# Hostile or broken input
+REJECTED = Counter("setu_rejected", "Input turned away, by where it came in and what was wrong", ["where", "what"], registry=REGISTRY)
+
 # Models, seen from the gateway
 MODEL_REQUESTS = Counter("setu_model_requests", "Requests to a model server", ["kind", "result"], registry=REGISTRY)
 MODEL_REQUEST_DURATION = Histogram(
     "setu_model_request_seconds", "Time of a request to a model server", ["kind"], buckets=STAGE_BUCKETS_S, registry=REGISTRY
 )
-MODEL_CIRCUIT_OPEN = Gauge("setu_model_circuit_open", "1 while a model server is left alone after failures", ["kind"], registry=REGISTRY)
+MODEL_CIRCUIT_OPEN = Gauge("setu_model_circuit_open", "1 while a model server is left alone", ["instance"], registry=REGISTRY)
+MODEL_FAILOVERS = Counter(
+    "setu_model_failovers", "Requests sent to another instance, by what the first one's failure was", ["kind", "reason"], registry=REGISTRY
+)
 
 # Models, in the server
 ENGINE_READY = Gauge("setu_engine_ready", "1 once the warm-up request was answered", ["kind", "engine"], registry=REGISTRY)

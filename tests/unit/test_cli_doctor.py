@@ -1,15 +1,10 @@
 import json
 import socket
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, HTTPServer, ThreadingHTTPServer
 from pathlib import Path
-from socketserver import UnixStreamServer
-from typing import Any
 
 import pytest
 from click.testing import CliRunner
+from http_stubs import UnixServer, answering, handler, worker_answering
 
 from appliance.cli import checks as checks_module
 from appliance.cli.frame import appliance
@@ -29,45 +24,6 @@ def doctor(config_file: Path) -> dict[str, dict[str, str]]:
     failed = any(finding["status"] == "failed" for finding in findings.values())
     assert result.exit_code == (1 if failed else 0)
     return findings
-
-
-@contextmanager
-def answering(server: Any) -> Iterator[None]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
-    thread.start()
-    try:
-        yield
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
-
-
-def handler(body: object, status: int = 200) -> type[BaseHTTPRequestHandler]:
-    class Answer(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            content = json.dumps(body).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(content)))
-            self.end_headers()
-            self.wfile.write(content)
-
-        def log_message(self, format: str, *args: object) -> None:  # noqa: A002
-            pass
-
-    return Answer
-
-
-class UnixServer(UnixStreamServer):
-    def get_request(self) -> tuple[Any, Any]:
-        request, _ = super().get_request()
-        return request, ("local", 0)
-
-
-def gateway(config_file: Path, status: dict[str, object]) -> HTTPServer:
-    from appliance.config.load import load
-
-    return ThreadingHTTPServer(("127.0.0.1", load(config_file).config.gateway.port), handler(status))
 
 
 READY = {"status": "ready", "kind": "stt", "engine": "stub", "languages": ["ta", "hi"]}
@@ -146,14 +102,14 @@ def test_a_socket_nobody_listens_on(config_file: Path) -> None:
     ],
 )
 def test_gateway(config_file: Path, change: dict[str, object], status: str, words: str) -> None:
-    with answering(gateway(config_file, WORKER | change)):
+    with worker_answering(config_file, WORKER | change):
         findings = doctor(config_file)
     assert findings["gateway-1"]["status"] == status
     assert words in findings["gateway-1"]["detail"]
 
 
 def test_a_stack_of_which_only_the_gateway_is_left(config_file: Path) -> None:
-    with answering(gateway(config_file, WORKER)):
+    with worker_answering(config_file, WORKER):
         finding = doctor(config_file)["ports"]
     assert finding["status"] == "warning"
     assert "4 of 5 of the stack's ports are not in use" in finding["detail"]

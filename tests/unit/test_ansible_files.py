@@ -1,0 +1,167 @@
+"""The roles are whole: every default is described, every package of theirs is in a bundle, the parts that decide decide rightly."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import types
+from pathlib import Path
+
+import pytest
+import yaml
+
+from appliance.bundle import packages
+
+REPOSITORY = Path(__file__).parents[2]
+ANSIBLE = REPOSITORY / "ansible"
+ROLES = sorted(path for path in (ANSIBLE / "roles").iterdir() if path.is_dir())
+
+
+def load(path: Path):
+    return yaml.safe_load(path.read_text()) or {}
+
+
+def module(path: Path):
+    """A file of Ansible's as a module; Ansible itself is not installed here."""
+    spec = importlib.util.spec_from_file_location(f"ansible_file_{path.stem}", path)
+    assert spec is not None
+    assert spec.loader is not None
+    found = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(found)
+    return found
+
+
+@pytest.fixture
+def preflight(monkeypatch: pytest.MonkeyPatch):
+    for name in ("ansible", "ansible.module_utils"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    basic = types.ModuleType("ansible.module_utils.basic")
+    basic.AnsibleModule = object
+    monkeypatch.setitem(sys.modules, "ansible.module_utils.basic", basic)
+    return module(ANSIBLE / "library" / "preflight_node.py")
+
+
+@pytest.mark.parametrize("role", ROLES, ids=lambda role: role.name)
+def test_every_default_is_described_and_every_role_explained(role: Path) -> None:
+    defaults = load(role / "defaults" / "main.yml") if (role / "defaults" / "main.yml").exists() else {}
+    options = load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]
+    assert set(defaults) <= set(options)
+    assert {name for name, option in options.items() if not option.get("required")} == set(defaults)
+    assert all(option.get("description") and option.get("type") for option in options.values())
+    assert (role / "README.md").read_text().startswith(f"# {role.name}\n")
+
+
+def test_every_file_is_yaml() -> None:
+    files = list(ANSIBLE.rglob("*.yml"))
+    assert len(files) > 50
+    for file in files:
+        load(file)
+
+
+def test_the_example_inventory_has_only_names_that_roles_know() -> None:
+    known = {name for role in ROLES for name in load(role / "meta" / "argument_specs.yml")["argument_specs"]["main"]["options"]}
+    given = {name for file in (ANSIBLE / "inventory/example/group_vars/all").glob("*.yml") for name in load(file)}
+    assert given - known == set()
+
+
+def test_a_bundle_has_every_package_the_roles_install() -> None:
+    text = "\n".join(
+        file.read_text() for file in ANSIBLE.glob("roles/*/[tv]a*/*.yml") if file.parts[-3] != "uninstall" and file.name != "build.yml"
+    )
+    listed = re.findall(r"^\s+name: \[(.*?)\]$", text, re.MULTILINE) + re.findall(r"_packages: \[(.*?)\]$", text, re.MULTILINE)
+    installed = {name.strip() for names in listed for name in names.split(",")}
+    installed |= set(re.findall(r"^\s+package: ([a-z][\w.+-]+)$", text, re.MULTILINE))
+    installed |= set(load(ANSIBLE / "roles/base/vars/main.yml")["base_packages"])
+    assert len(installed) > 10
+    assert installed - set(packages.ALL) == set()
+
+
+def test_no_address_of_a_mirror_but_debians_own_is_written_down() -> None:
+    for path in [*ANSIBLE.rglob("*.yml"), *ANSIBLE.rglob("*.j2"), *ANSIBLE.rglob("*.sh")]:
+        for host in re.findall(r"https?://([^/\s'\"{]+)", path.read_text()):
+            assert host.startswith(("deb.debian.org", "127.0.0.1")), f"{path}: {host}"
+
+
+@pytest.mark.parametrize(
+    ("text", "fine"),
+    [
+        ('ID=debian\nVERSION_CODENAME=forky\nPRETTY_NAME="Debian GNU/Linux forky/sid"\n', True),
+        ('ID=debian\nVERSION_ID="13"\nVERSION_CODENAME=trixie\n', True),
+        ('ID=ubuntu\nVERSION_ID="22.04"\n', False),
+        ("", False),
+    ],
+)
+def test_the_operating_system_is_recognised(preflight, text: str, fine: bool) -> None:
+    assert (preflight.system_problems(text, ["debian 13", "debian forky"]) == []) is fine
+
+
+def test_only_sockets_that_listen_hold_a_port(preflight) -> None:
+    table = (
+        "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n"
+        "   0: 00000000:13C4 00000000:0000 0A 00000000:00000000 00:00000000 00000000  0 0 4711 1\n"
+        "   1: 0100007F:1F90 0100007F:9999 01 00000000:00000000 00:00000000 00000000  0 0 4712 1\n"
+    )
+    assert preflight.listening("tcp", table) == {5060: "4711"}
+
+
+def test_a_trunk_must_be_an_address_and_answer(preflight, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "answers_options", lambda address, port, wait: address == "192.0.2.1")
+    trunks = [{"name": name, "address": address} for name, address in (("a", "192.0.2.1"), ("b", "192.0.2.2"), ("c", "192.0.2.300"))]
+    found = preflight.trunk_problems([*trunks, {"name": "net", "address": "192.0.2.0/28"}], 5060, True, 1.0)
+    assert [problem["found"].split(":")[0] for problem in found] == ["b", "c"]
+    assert preflight.trunk_problems(trunks[:2], 5060, False, 1.0) == []
+
+
+def test_toml_is_what_it_was_written_from() -> None:
+    tables = {
+        "node": {"name": 'a "b" \\ c', "on": True, "count": 3, "share": 0.5, "text": "कॉल\x7f"},
+        "telephony": {"trunks": [{"name": "t", "address": "192.0.2.1"}], "none": []},
+    }
+    assert tomllib.loads(module(ANSIBLE / "filter_plugins" / "toml.py").to_toml(tables)) == tables
+
+
+def test_the_same_files_make_the_same_release(tmp_path: Path) -> None:
+    script = [sys.executable, str(REPOSITORY / "scripts" / "release_archive.py")]
+    one, two = (json.loads(subprocess.run([*script, str(tmp_path / name)], capture_output=True, check=True).stdout) for name in "ab")
+    assert (one["name"], one["sha256"], one["models_sha256"]) == (two["name"], two["sha256"], two["models_sha256"])
+    assert one["name"].endswith(one["sha256"][:8])
+
+
+def signed(folder: Path, key: Path) -> Path:
+    """A small bundle: one release archive, signed as `appliance bundle create` signs."""
+    from appliance.bundle import making
+
+    making._make_key(key)
+    for name in ("debs", "wheels", "release"):
+        (folder / name).mkdir(parents=True)
+        (folder / name / f"{name}.bin").write_text(name)
+    making._write_manifest(folder, {"format": 1, "release": {"name": "r", "archive": "release.bin", "models_archive": "release.bin"}}, key)
+    making._write_tar(folder, folder.parent / "site.bundle")
+    return folder.parent / "site.bundle"
+
+
+def test_a_bundle_that_was_changed_is_refused(tmp_path: Path) -> None:
+    key = tmp_path / "key"
+    bundle = signed(tmp_path / "content", key)
+    opened = [sys.executable, str(REPOSITORY / "scripts" / "open_bundle.py"), str(bundle), f"{key}.pub"]
+    done = subprocess.run([*opened, str(tmp_path / "good")], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["release"]["archive"] == str(tmp_path / "good" / "release" / "release.bin")
+    raw = bundle.read_bytes()
+    place = raw.rindex(b"wheels", 0, raw.rindex(b"wheels.bin") + 2000)
+    bundle.write_bytes(raw[:place] + b"wheelS" + raw[place + 6 :])
+    refused = subprocess.run([*opened, str(tmp_path / "bad")], capture_output=True, text=True, check=False)
+    assert refused.returncode != 0
+    assert "cannot be used" in refused.stderr
+    assert not (tmp_path / "bad").exists()
+    other = tmp_path / "other"
+    from appliance.bundle import making
+
+    making._make_key(other)
+    bundle.write_bytes(raw)
+    stranger = [sys.executable, str(REPOSITORY / "scripts" / "open_bundle.py"), str(bundle), f"{other}.pub", str(tmp_path / "stranger")]
+    assert "not of this key" in subprocess.run(stranger, capture_output=True, text=True, check=False).stderr
