@@ -4,9 +4,12 @@ HERE := $(patsubst %/,%,$(dir $(abspath $(lastword $(MAKEFILE_LIST)))))
 PYTHON := $(HERE)/.venv/bin/python
 TESTS ?= tests
 DEMO_ARGS ?=
+NODES ?= 1
+NODE ?= 1
+DEBIAN ?= 14
 .DEFAULT_GOAL := help
 
-.PHONY: help demo test check bench bench-quick setup lock clean
+.PHONY: help demo lab lab-up lab-provision lab-call lab-shell lab-down test-lab test-lab-full check-ansible test check bench bench-quick setup lock clean
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(HERE)/Makefile
 
@@ -25,6 +28,32 @@ bench: setup ## figures of this machine as tables and build/bench/*.json, about 
 
 bench-quick: setup ## the same with fewer and shorter measurements, at most 6 minutes
 	@cd $(HERE) && exec .venv/bin/appliance bench --quick
+
+lab: lab-up lab-provision lab-call ## a whole node from nothing, and a measured call through it (as root; NODES=1, DEBIAN=14)
+
+lab-up: setup ## boot fresh servers: systemd-nspawn machines on a bridge, reached over SSH
+	@cd $(HERE) && exec $(PYTHON) -m lab up --nodes $(NODES) --debian $(DEBIAN)
+
+lab-provision: ## site.yml on them (PLAY_ARGS="--tags base --check")
+	@cd $(HERE) && exec $(PYTHON) -m lab provision -- $(PLAY_ARGS)
+
+lab-call: ## a measured call from the trunk's network to an agent's telephone (CALL_ARGS="--language hi")
+	@cd $(HERE) && exec $(PYTHON) -m lab call -- $(CALL_ARGS)
+
+lab-shell: ## a root shell on node NODE=1
+	@cd $(HERE) && exec $(PYTHON) -m lab shell --node $(NODE)
+
+lab-down: ## stop and remove machines, networks and what they wrote
+	@cd $(HERE) && exec $(PYTHON) -m lab down
+
+test-lab: setup ## the whole life of a Debian 14 node: install, accept, change nothing, fail, upgrade, go back, uninstall
+	@cd $(HERE) && SETU_LAB=1 exec $(PYTHON) -m pytest tests/lab
+
+test-lab-full: setup ## the same, and a Debian 13 node with Asterisk built from source
+	@cd $(HERE) && SETU_LAB=full exec $(PYTHON) -m pytest tests/lab
+
+check-ansible: ## ansible-lint, profile production
+	@cd $(HERE) && exec $(PYTHON) -m lab lint
 
 setup: ## everything the other targets need, and nothing else
 	@$(HERE)/scripts/environment.sh run

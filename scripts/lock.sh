@@ -1,6 +1,6 @@
 #!/bin/sh
-# Writes requirements.lock (what a node runs) and requirements-dev.lock (that and the tools) from pyproject.toml, for every
-# Python from 3.11 on. Needs uv. With arguments: passed on, e.g. `scripts/lock.sh --upgrade`.
+# Writes requirements.lock (what a node runs) and requirements-dev.lock (that and the tools) from pyproject.toml, and
+# ansible/requirements.lock (what a controller runs), for every Python from 3.11 on. Needs uv. With arguments: passed on, e.g. `scripts/lock.sh --upgrade`.
 set -eu
 cd "$(dirname "$0")/.."
 compile() {
@@ -9,3 +9,4 @@ compile() {
 }
 compile "$@" pyproject.toml --output-file requirements.lock
 compile "$@" --extra dev --constraint requirements.lock pyproject.toml --output-file requirements-dev.lock
+compile "$@" ansible/requirements.in --output-file ansible/requirements.lock

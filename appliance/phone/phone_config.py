@@ -22,8 +22,8 @@ call_max_calls 1
 audio_source aufile,{folder}/silence.wav
 audio_player aufile,/dev/null
 audio_alert aufile,/dev/null
-ausrc_srate 8000
-auplay_srate 8000
+ausrc_srate {rate}
+auplay_srate {rate}
 ausrc_channels 1
 auplay_channels 1
 audio_buffer 20-160
@@ -38,13 +38,15 @@ snd_path {folder}
 ctrl_tcp_listen 127.0.0.1:{control_port}
 module_path {modules}
 module g711.so
-module mixausrc.so
+{codec_modules}module mixausrc.so
 module sndfile.so
 module aufile.so
 module_tmp account.so
 module_app menu.so
 module_app ctrl_tcp.so
 """
+_CODEC_MODULES = {"G722": "g722.so", "opus": "opus.so"}
+"""Beyond G.711."""
 # Filters run in the order of the modules: speech is mixed in before it is recorded as sent. No jitter buffer: what is
 # received is recorded when it arrives, and the recording's own clock is `recording`'s business.
 
@@ -62,18 +64,30 @@ class PhoneAccount:
     answer_after_s: float | None = None
     """Rings so long, then answers; None leaves incoming calls ringing."""
     codec: str = "PCMA"
-    """`PCMA`, `PCMU` or a list of them."""
+    """`PCMA`, `PCMU` or a list of them. With `G722/16000/1` and `opus/48000/2` it can hear and be heard, but
+    nothing can be said, and recordings have the codec's rate: they are for tests of the line alone."""
+
+    @property
+    def rate(self) -> int:
+        """Of its microphone, Hz."""
+        return 16_000 if self.codec.startswith("G722") else wav.TELEPHONE_HZ
 
 
 def write_configuration(folder: Path, program: PhoneProgram, account: PhoneAccount, sip_port: int, control_port: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     config = _CONFIG.format(
-        address=account.address, sip_port=sip_port, control_port=control_port, modules=program.modules, folder=folder.resolve()
+        address=account.address,
+        sip_port=sip_port,
+        control_port=control_port,
+        modules=program.modules,
+        folder=folder.resolve(),
+        rate=account.rate,
+        codec_modules="".join(f"module {module}\n" for codec, module in _CODEC_MODULES.items() if codec in account.codec),
     )
     (folder / "config").write_text(config)
     (folder / "accounts").write_text("")
     (folder / "contacts").write_text("")
-    wav.write_silence(folder / "silence.wav", LONGEST_CALL_S)
+    wav.write_silence(folder / "silence.wav", LONGEST_CALL_S, account.rate)
 
 
 def user_agent(account: PhoneAccount) -> str:

@@ -37,6 +37,18 @@ class Worker:
 class Agent:
     name: str
     password: str
+    contact: str = ""
+    """Empty: it registers."""
+
+
+@dataclass(frozen=True, slots=True)
+class Registration:
+    """At a trunk's provider."""
+
+    name: str
+    server: str
+    username: str
+    password: str
 
 
 def render(loaded: LoadedConfig, layout: Layout, programs: Programs) -> None:
@@ -72,7 +84,12 @@ def asterisk_values(loaded: LoadedConfig, layout: Layout, modules: str) -> dict[
         "health_host": f"http://{_bracketed(host)}",
         "ari_password": loaded.secret(gateway.ari_password),
         "workers": [Worker(number, f"ws://{_bracketed(host)}:{gateway.port + number - 1}") for number in range(1, gateway.workers + 1)],
-        "agents": [Agent(agent.name, loaded.secret(agent.password)) for agent in telephony.agents],
+        "agents": [Agent(agent.name, loaded.secret(agent.password), agent.contact) for agent in telephony.agents],
+        "registrations": [
+            Registration(trunk.name, trunk.server, trunk.username, loaded.secret(trunk.password))
+            for trunk in telephony.trunks
+            if trunk.server
+        ],
         "tls_certificate": loaded.path(telephony.tls_certificate),
         "tls_key": loaded.path(telephony.tls_key),
         "address": lambda port: f"{_bracketed(telephony.bind)}:{port}",

@@ -1,0 +1,98 @@
+"""Every problem of a host's variables at once: names nobody knows, values of the wrong type, values that are missing.
+
+A role checks its own arguments only when its turn comes, and never sees a misspelt name. This reads the argument
+specifications of all roles and looks at every variable the inventory gives the host.
+"""
+
+from __future__ import annotations
+
+import difflib
+from pathlib import Path
+
+import yaml
+from ansible.module_utils.common.arg_spec import ArgumentSpecValidator
+from ansible.plugins.action import ActionBase
+
+OWN_PREFIX = "local_"
+"""Names a site may give to variables of its own."""
+MAGIC = {
+    "ansible_facts", "environment", "gather_subset", "group_names", "groups", "hostvars", "inventory_dir", "inventory_file",
+    "inventory_hostname", "inventory_hostname_short", "module_setup", "omit", "play_hosts", "playbook_dir", "role_name", "role_names",
+    "role_path", "role_uuid", "vars", "discovered_interpreter_python",
+}  # fmt: skip
+_SPEC_ONLY = ("description", "version_added", "short_description")
+
+
+class ActionModule(ActionBase):
+    """`preflight_variables: {roles: FOLDER}` returns `problems`, a list of {check, found, mend}."""
+
+    TRANSFERS_FILES = False
+    _requires_connection = False
+    _VALID_ARGS = frozenset(("roles", "extra"))
+
+    def run(self, tmp=None, task_vars=None):
+        result = super().run(tmp, task_vars)
+        given = task_vars or {}
+        roles = Path(self._task.args["roles"])
+        specs = read_specs(roles)
+        known = internal_names(roles) | {name for spec in specs.values() for name in spec} | set(self._task.args.get("extra", []))
+        problems = unknown_names(given, known)
+        for role, spec in sorted(specs.items()):
+            values = {name: self._templar.template(given[name]) for name in spec if name in given}
+            problems += argument_problems(role, spec, values)
+        problems += password_problems(self._given(given, "site_agents", []), self._given(given, "site_agent_passwords", {}))
+        result.update(changed=False, problems=problems)
+        return result
+
+
+    def _given(self, variables, name: str, otherwise):
+        value = self._templar.template(variables[name]) if name in variables else otherwise
+        return value if isinstance(value, type(otherwise)) else otherwise
+
+
+def read_specs(roles: Path) -> dict[str, dict]:
+    """Options of every role, by role."""
+    found = {}
+    for file in sorted(roles.glob("*/meta/argument_specs.yml")):
+        entry = yaml.safe_load(file.read_text(encoding="utf-8"))["argument_specs"]["main"]
+        found[file.parents[1].name] = entry.get("options", {})
+    return found
+
+
+def internal_names(roles: Path) -> set[str]:
+    """What roles set for themselves in `vars/main.yml`."""
+    return {name for file in roles.glob("*/vars/main.yml") for name in yaml.safe_load(file.read_text(encoding="utf-8"))}
+
+
+def password_problems(agents: list, passwords: dict) -> list[dict[str, str]]:
+    """An agent whose telephone could never register."""
+    names = [agent["name"] for agent in agents if isinstance(agent, dict) and "name" in agent]
+    mend = "write it into site_agent_passwords in the vault"
+    return [{"check": "secret", "found": f"agent {name} has no password", "mend": mend} for name in names if not passwords.get(name)]
+
+
+def unknown_names(given, known: set[str]) -> list[dict[str, str]]:
+    """Problems for the names that are neither Ansible's nor a role's nor begin with `local_`."""
+    problems = []
+    for name in sorted(set(given) - known - MAGIC):
+        if name.startswith(("ansible_", OWN_PREFIX, "_", "private_")):
+            continue
+        near = difflib.get_close_matches(name, known, n=1, cutoff=0.7)
+        mend = f"did you mean {near[0]}?" if near else f"remove it, or begin its name with {OWN_PREFIX} when it is your own"
+        problems.append({"check": "variable", "found": f"{name} is no variable of any role", "mend": mend})
+    return problems
+
+
+def argument_problems(role: str, spec: dict, values: dict) -> list[dict[str, str]]:
+    """Problems of the values of one role's variables, as its argument specification has them."""
+    validated = ArgumentSpecValidator({name: _bare(option) for name, option in spec.items()}).validate(values)
+    mend = f"see ansible/roles/{role}/README.md"
+    return [{"check": "variable", "found": message, "mend": mend} for message in validated.error_messages]
+
+
+def _bare(option: dict) -> dict:
+    kept = {key: value for key, value in option.items() if key not in _SPEC_ONLY}
+    kept.pop("default", None)  # documentation; the value comes from the role's defaults
+    if "options" in kept:
+        kept["options"] = {name: _bare(inner) for name, inner in kept["options"].items()}
+    return kept

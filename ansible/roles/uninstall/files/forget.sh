@@ -1,0 +1,47 @@
+#!/bin/sh
+# forget.sh ETC PREFIX STATE PACKAGES USERS CERTIFICATES: the reverse of site.yml, by what remember.sh wrote down.
+set -eu
+etc=$1 prefix=$2 state=$3 packages=$4 users=$5 certificates=$6
+before=$etc/before
+export DEBIAN_FRONTEND=noninteractive
+[ -f "$before/packages" ] || { echo "no $before/packages: this machine was not installed by site.yml" >&2 && exit 1; }
+
+nft delete table inet appliance 2>/dev/null || true
+remove=
+for package in $packages; do
+    if dpkg-query -W "$package" >/dev/null 2>&1 && ! grep -qxF "$package" "$before/packages"; then remove="$remove $package"; fi
+done
+# shellcheck disable=SC2086 # a list of words
+if [ -n "$remove" ]; then apt-get -q -y purge $remove; fi
+# What came along with them; packages that were there before stay, whatever apt thinks of them now.
+while :; do
+    along=$(apt-get -s autoremove | sed -n 's/^Remv \([^ ]*\).*/\1/p' | grep -vxF -f "$before/packages" || true)
+    [ -n "$along" ] || break
+    # shellcheck disable=SC2086
+    apt-get -q -y purge $along
+done
+
+for user in $users; do
+    if id "$user" >/dev/null 2>&1 && ! grep -qxF "$user" "$before/users"; then userdel "$user" 2>/dev/null || true; fi
+    if getent group "$user" >/dev/null && ! grep -qxF "$user" "$before/groups"; then groupdel "$user" 2>/dev/null || true; fi
+done
+for certificate in $certificates; do
+    if ! grep -qxF "$certificate" "$before/certificates"; then rm -f "/usr/local/share/ca-certificates/$certificate"; fi
+done
+update-ca-certificates --fresh >/dev/null 2>&1 || true
+
+rm -rf /etc/asterisk /var/lib/asterisk /var/log/asterisk /var/spool/asterisk /var/cache/asterisk /var/cache/appliance* \
+    /etc/redis /var/lib/redis /var/log/redis /etc/fail2ban /var/lib/fail2ban /var/log/fail2ban.log* \
+    /etc/prometheus /var/lib/prometheus /var/log/prometheus /etc/default/prometheus* /etc/grafana /var/lib/grafana /var/log/grafana \
+    /etc/apt/sources.list.d/grafana.list /etc/apt/keyrings/grafana.asc /etc/apt/apt.conf.d/60appliance-upgrades \
+    /etc/apt/sources.list.d/appliance-* /etc/apt/apt.conf.d/95appliance-bundle /etc/apt/appliance-bundle.list /etc/systemd/journald.conf.d/appliance.conf /usr/local/bin/appliance
+rmdir /etc/systemd/journald.conf.d 2>/dev/null || true
+rm -f /etc/nftables.conf /etc/timezone
+for file in nftables.conf timezone; do
+    if [ -e "$before/$file" ]; then cp -a "$before/$file" "/etc/$file"; fi
+done
+if [ -e "$before/timesyncd.conf" ]; then cp -a "$before/timesyncd.conf" /etc/systemd/timesyncd.conf; fi
+if [ -s "$before/localtime" ] && [ -e "$(cat "$before/localtime")" ]; then ln -sfn "$(cat "$before/localtime")" /etc/localtime; else rm -f /etc/localtime; fi
+rm -rf "$prefix" "$state" "$etc" /run/appliance
+systemctl daemon-reload
+systemctl restart systemd-journald
