@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any
 
 from litestar import WebSocket
@@ -11,6 +11,7 @@ from litestar.exceptions import WebSocketDisconnect
 
 from appliance.telephony.errors import SocketClosed
 from appliance.telephony.socket import NORMAL, PROTOCOL_ERROR, TOO_BIG
+from appliance.web.sockets import EXTENSION
 
 FAULTS = {PROTOCOL_ERROR: "frame", 1007: "not-utf8", TOO_BIG: "too-big"}
 """Closing codes by which the server itself, or the peer, says that a message was wrong."""
@@ -25,8 +26,12 @@ class AsgiSocket:
 
     def __init__(self, websocket: WebSocket[Any, Any, Any], rejected: Callable[[str], None] = lambda what: None) -> None:
         self._rejected = rejected
-        self._receive = websocket.receive
+        # What carries audio goes past the layers of the framework, which cost more than the audio itself.
+        extensions: Any = websocket.scope.get("extensions") or {}
+        direct = extensions.get(EXTENSION)
+        self._receive: Callable[[], Awaitable[Any]] = websocket.receive if direct is None else direct.receive
         self._send = websocket.send
+        self._send_audio: Callable[[bytes], Awaitable[None]] | None = None if direct is None else direct.send_audio
         self._closed = False
 
     async def receive(self) -> str | bytes:
@@ -35,8 +40,9 @@ class AsgiSocket:
         except WebSocketDisconnect as error:
             raise SocketClosed(error.code, error.detail) from None
         if message["type"] == "websocket.receive":
-            data = message.get("bytes")
-            return data if data is not None else message.get("text") or ""
+            data: bytes | None = message.get("bytes")
+            text: str = message.get("text") or ""
+            return data if data is not None else text
         self._closed = True
         code = message.get("code", NORMAL) if message["type"] == "websocket.disconnect" else NORMAL
         if code in FAULTS:
@@ -47,7 +53,9 @@ class AsgiSocket:
         if self._closed:
             raise SocketClosed(NORMAL)
         try:
-            if isinstance(message, bytes):
+            if isinstance(message, bytes) and self._send_audio is not None:
+                await self._send_audio(message)
+            elif isinstance(message, bytes):
                 await self._send({"type": "websocket.send", "bytes": message, "text": None})
             else:
                 await self._send({"type": "websocket.send", "bytes": None, "text": message})

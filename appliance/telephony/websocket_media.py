@@ -87,6 +87,8 @@ class WebSocketMedia:
         self._in: deque[MediaEvent] = deque()
         self._in_ready = asyncio.Event()
         self._malformed = 0
+        self._sending_since: float | None = None
+        """Since when the writer waits for the socket to take a message."""
 
     # MediaTransport
 
@@ -131,11 +133,13 @@ class WebSocketMedia:
     async def serve(self) -> None:
         """Carry audio until either side closes."""
         writer = asyncio.create_task(self._write(), name=f"media-writer {self.leg}")
+        watch = asyncio.create_task(self._watch(), name=f"media-watch {self.leg}")
         try:
             await self._read()
         finally:
             writer.cancel()
-            await asyncio.gather(writer, return_exceptions=True)
+            watch.cancel()
+            await asyncio.gather(writer, watch, return_exceptions=True)
             await self._end("there", NORMAL, "closed by Asterisk")
 
     # Outwards
@@ -163,18 +167,25 @@ class WebSocketMedia:
             await self._out_ready.wait()
             while self._out and not self._paused:
                 message = self._next_message()
-                began = loop.time()
+                self._sending_since = loop.time()
                 try:
-                    async with asyncio.timeout(STALL_S):
-                        await self._socket.send(message)
-                except TimeoutError:
-                    self._counted("stalled", 1)
-                    log.warning("media socket took nothing for %g s: given up", loop.time() - began, extra={"leg": self.leg})
-                    await self._end("here", NORMAL, "stalled")
-                    return
+                    await self._socket.send(message)
                 except SocketClosed:
                     return  # the reader sees it too and ends the leg
+                self._sending_since = None
             self._out_ready.clear()
+
+    async def _watch(self) -> None:
+        """Gives up a socket that takes nothing: looked at now and then, since a time-out of each frame costs as much as the frame."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(STALL_S / 4)
+            since = self._sending_since
+            if since is not None and loop.time() - since >= STALL_S:
+                self._counted("stalled", 1)
+                log.warning("media socket took nothing for %g s: given up", loop.time() - since, extra={"leg": self.leg})
+                await self._end("here", NORMAL, "stalled")
+                return
 
     def _next_message(self) -> bytes | str:
         message = self._out.popleft()

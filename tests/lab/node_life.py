@@ -18,7 +18,7 @@ from lab.provision import play
 
 NEVER_MINE = (
     "var/log/", "var/tmp/", "tmp/", "var/lib/systemd/", "var/cache/", "root/.ansible", "etc/machine-id", "var/lib/apt/", "var/lib/dpkg/",
-    "etc/ssh/", "root/.bash_history", "etc/.pwd.lock", "etc/.updated", "var/.updated", "root/.cache",
+    "var/lib/ucf/", "var/backups/", "etc/ssh/", "root/.bash_history", "etc/.pwd.lock", "etc/.updated", "var/.updated", "root/.cache",
 )  # fmt: skip
 """What a machine writes by itself when it runs, when somebody logs in, and when apt is used."""
 

@@ -122,7 +122,7 @@ async def test_a_socket_that_takes_nothing_is_given_up(leg: Leg, monkeypatch: py
     monkeypatch.setattr(websocket_media, "STALL_S", 0.05)
     leg.socket.taking.clear()
     leg.media.send(FRAME)
-    await asyncio.wait_for(leg.media.closed.wait(), 1)
+    await asyncio.wait_for(leg.media.closed.wait(), 4)  # looked at every 2.5 s
     assert leg.counts["stalled"] == 1
     leg.media.send(FRAME)
     leg.media.mark("late")

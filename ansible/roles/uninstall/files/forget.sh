@@ -13,13 +13,15 @@ for package in $packages; do
 done
 # shellcheck disable=SC2086 # a list of words
 if [ -n "$remove" ]; then apt-get -q -y purge $remove; fi
-# What came along with them; packages that were there before stay, whatever apt thinks of them now.
-while :; do
-    along=$(apt-get -s autoremove | sed -n 's/^Remv \([^ ]*\).*/\1/p' | grep -vxF -f "$before/packages" || true)
-    [ -n "$along" ] || break
-    # shellcheck disable=SC2086
-    apt-get -q -y purge $along
-done
+# What came along with them. Packages that were there before stay, and so does whatever is needed by something installed by hand since.
+would_go() { apt-get -s "$@" 2>/dev/null | sed -n 's/^\(Remv\|Purg\) \([^ ]*\).*/\2/p' | sort -u; }
+along=$(apt-mark showauto | grep -vxF -f "$before/packages" | sort -u || true)
+# shellcheck disable=SC2086
+if [ -n "$along" ] && [ "$(would_go purge $along)" != "$along" ]; then
+    along=$(would_go autoremove | grep -vxF -f "$before/packages" || true)
+fi
+# shellcheck disable=SC2086
+if [ -n "$along" ]; then apt-get -q -y purge $along; fi
 
 for user in $users; do
     if id "$user" >/dev/null 2>&1 && ! grep -qxF "$user" "$before/users"; then userdel "$user" 2>/dev/null || true; fi
