@@ -84,7 +84,7 @@ class Interpreters:
             self._models,
             self.prompts,
             call.publish,
-            await self._language_before(call),
+            await self._journal.recall(call.caller_number),
             self._clock,
             hinglish=self._hinglish,
             belief=self._belief,
@@ -92,11 +92,8 @@ class Interpreters:
             silent=call.silent,
             keep=self._flagging.keep,
             availability=self._availability,
+            decided=await self._journal.language_of(call.call_id) if call.adopted else None,
         )
-
-    async def _language_before(self, call: CallContext) -> str | None:
-        known = await self._journal.language_of(call.call_id) if call.adopted else None
-        return known or await self._journal.recall(call.caller_number)
 
 
 @asynccontextmanager

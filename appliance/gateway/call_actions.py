@@ -201,6 +201,8 @@ class CallActions:
     async def _join(self, told: tuple[Party, ...], notice: Notice) -> None:
         media = self._legs.media
         await asyncio.gather(*(self._interpretation.say(party, notice, media.get(party), NOTICE_TIMEOUT_S) for party in told))
+        for opening in self._opening.values():
+            opening.cancel()  # it would take the party out of the common bridge again
         try:
             await self._legs.join()
         except AriError as error:

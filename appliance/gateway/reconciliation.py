@@ -81,7 +81,8 @@ class Reconciliation:
     def _tell_calls(self, known: Collection[str]) -> None:
         for call in list(self._calls.values()):
             for role in ("agent", "caller"):
-                if role in call.state.held and call.names.channels[role] not in known and call.state.agent != "ringing":
+                ringing = role == "agent" and call.state.agent == "ringing"  # it has no channel yet that is known by this name
+                if role in call.state.held and call.names.channels[role] not in known and not ringing:
                     call.channel_missing(call.names.channels[role])
 
     async def _when_booted(self) -> None:

@@ -21,7 +21,7 @@ from appliance.store.session_state import Session
 from appliance.telemetry import metrics
 from appliance.telephony import ari_requests as ari
 from appliance.telephony.ari_connection import AriConnection
-from appliance.telephony.ari_messages import ChannelDestroyed, ChannelEvent, StasisStart
+from appliance.telephony.ari_messages import ChannelEvent, StasisStart
 from appliance.telephony.media_gate import MediaGate
 
 log = logging.getLogger(__name__)
@@ -143,9 +143,7 @@ class Worker:
         channel = event.channel.id
         call = self._owners.get(channel)
         if call is not None:
-            if isinstance(event, ChannelDestroyed):
-                self._owners.pop(channel)
-            call.on_event(event)
+            call.on_event(event)  # a destroyed channel stays the call's: its id is used again when a leg is rebuilt
         elif isinstance(event, StasisStart):
             self._entered(event)
         else:

@@ -49,6 +49,7 @@ class CallInterpreter:
         prompts: of the worker.
         publish: told of every event; must not block.
         memory_prior: the caller's language in an earlier call.
+        decided: the caller's language as another interpreter of this call had found it.
         clock: of the worker.
         hinglish: the normaliser of the worker.
         belief: what to refuse; by the configuration alone when not given.
@@ -74,11 +75,12 @@ class CallInterpreter:
         silent: Callable[[Party, float], None] = lambda party, seconds: None,
         keep: Callable[[str, LaneName, int, Samples], None] = lambda call_id, lane, utterance, audio: None,
         availability: Availability | None = None,
+        decided: str | None = None,
     ) -> None:
         self._config = config
         self._prompts = prompts
         self._clock = clock
-        self._identifier = Identifier(config.identify, memory_prior)
+        self._identifier = Identifier(config.identify, memory_prior, decided)
         self._tasks = Tasks(f"{call_id} call")
         self._silent = silent
         self._keep = keep
@@ -104,6 +106,8 @@ class CallInterpreter:
             servers_out=lambda: availability.out if availability is not None else "",
             answered_s=clock.now(),
         )
+        if self._identifier.language is not None:
+            self._scope.known.set()
         self._availability = availability
         self._lanes: dict[Party, Lane] = {
             "caller": Lane("caller_to_agent", self._scope),

@@ -81,18 +81,20 @@ Verdict = Decided | NeedMore | AskKeypad
 class Identifier:
     """The decision of one call."""
 
-    def __init__(self, settings: Identify, prior: str | None = None) -> None:
+    def __init__(self, settings: Identify, prior: str | None = None, decided: str | None = None) -> None:
+        """`prior`: of an earlier call. `decided`: of this call, by whoever interpreted it before."""
         self._settings = settings
-        self._prior = [LanguageVote("memory", _around(prior), _MEMORY)] if prior in CODES else []
+        known = decided if decided in CODES else prior
+        self._prior = [LanguageVote("memory", _around(known), _MEMORY)] if known in CODES else []
         self._heard: dict[int, list[LanguageVote]] = {}
         self._speech_s: dict[int, float] = {}
         self._final: set[int] = set()
         self._asked = False
         self._settled = False
         self._forced: LanguageVote | None = None
-        self.language: str | None = None
-        self.confidence = 0.0
-        self.how: How = "votes"
+        self.language: str | None = decided if decided in CODES else None
+        self.confidence = DECIDE_AT if self.language else 0.0
+        self.how: How = "memory" if self.language else "votes"
 
     @property
     def settled(self) -> bool:

@@ -23,6 +23,7 @@ SPEECH = {"espeak-ng": "espeak-ng"}
 FIRST_DEBIAN = 14
 """First Debian release with such an Asterisk."""
 SETUP_COMMAND = f"sudo make -C {Path(__file__).parents[2]} setup"
+AS_ROOT_COMMAND = f"sudo make -C {Path(__file__).parents[2]} demo"
 Progress = Callable[[str], None]
 
 
@@ -81,10 +82,11 @@ def programs(progress: Progress) -> Programs:
     from_host = host_has_asterisk()
     lacking = missing(from_host=from_host)
     if os.geteuid() != 0:
+        if not from_host:  # installing alone would not help: only root may enter what it makes, and its cache is root's own
+            what = f"not installed: {lacking}" if lacking else "Asterisk runs from a Debian 14 root here, which only root may enter"
+            raise NotInstalled(what, hint=f"as root it does all that is needed: {AS_ROOT_COMMAND}")
         if lacking:
             raise NotInstalled(f"not installed: {lacking}", hint=f"to install it, run: {SETUP_COMMAND}")
-        if not from_host:
-            raise NotInstalled("Asterisk runs from a Debian 14 root here, which only root may enter", hint="run the same with sudo")
     if lacking.packages:
         progress(f"installing {', '.join(lacking.packages)}")
         apt.install(lacking.packages)

@@ -19,6 +19,8 @@ from appliance.store.redis_link import RedisLink
 HEARTBEAT_S = 2.0
 KEEP_S = 60
 """Long enough for another worker to take a dead one's calls over."""
+ENDED_KEEP_S = 10
+"""A call that a stopping worker gave away has ended for it before another one looks for its language."""
 LIVE = "setu:calls"
 """Sorted set of call ids, by the time of the last heartbeat in seconds since the epoch."""
 KEY_PREFIX = "setu:call:"
@@ -81,7 +83,7 @@ class SessionStates:
         await self._write([], [call_id])
 
     async def get(self, call_id: str) -> Session | None:
-        """A call in progress, of whichever worker; None when there is none or Redis is away."""
+        """A call of whichever worker, in progress or just ended; None when there is none or Redis is away."""
         nothing: list[Session] = []
         found = await self._link.attempt("read-session", lambda redis: _read(redis, [call_id]), nothing)
         return found[0] if found else None
@@ -114,7 +116,7 @@ class SessionStates:
                     pipeline.expire(key, KEEP_S)
                     pipeline.zadd(LIVE, {session.call_id: now})
                 for call_id in ended:
-                    pipeline.delete(KEY_PREFIX + call_id)
+                    pipeline.expire(KEY_PREFIX + call_id, ENDED_KEEP_S)
                     pipeline.zrem(LIVE, call_id)
                 await pipeline.execute()
             return True

@@ -105,4 +105,9 @@ def test_the_command_places_the_call_and_its_status_tells_how_it_went(stack: Run
     assert [row["source_file"] for row in call["utterances"]] == [caller.file.name, agent.file.name]
     assert (tmp_path / "out" / call["audio"]["agent"]).resolve().parent == tmp_path / "audio"
     assert "9123456780" in done.stdout
+    shown = " ".join(done.stdout.split())
+    for row in call["utterances"]:
+        assert all(word in shown for text in (row["recognised"], row["translated"]) for word in text.split())
+        assert f"{row['delay_s']['total']:.2f} s" in shown
+    assert "calls through" in shown
     stack.settled()

@@ -33,6 +33,18 @@ def test_a_clear_first_utterance_decides_by_itself() -> None:
     assert [vote.source for vote in who.votes] == ["audio", "script"]
 
 
+def test_what_was_decided_in_this_call_is_not_given_up_for_one_doubtful_utterance() -> None:
+    adopted, remembered = Identifier(Identify(), None, "ta"), identifier("ta")
+    assert (adopted.language, adopted.guess, remembered.language) == ("ta", "ta", None)
+    doubtful = seen("", 3.0, te=0.8)
+    adopted.hear(1, doubtful)
+    assert adopted.language == "ta"
+    assert not adopted.settled, "it is still listened for another one"
+    adopted.hear(2, seen("నా computer పని చేయడం లేదు", 3.0, te=0.99))
+    adopted.hear(3, seen("నా computer పని చేయడం లేదు", 3.0, te=0.99))
+    assert adopted.language == "te"
+
+
 def test_hello_alone_does_not_decide() -> None:
     verdict = identifier().hear(1, seen("ஹலோ", 0.4, ta=0.7))
     assert isinstance(verdict, NeedMore)

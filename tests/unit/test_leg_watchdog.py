@@ -85,6 +85,10 @@ async def test_an_agent_who_stays_silent_costs_two_channels_however_long_the_cal
     await asyncio.sleep(0.1)
     context.silent("agent", 0.05)  # he has spoken since, and stopped again
     await rebuilt(stage, "agent", 3)
+    for turn in (4, 5):  # by now its channels have names that were used before
+        await asyncio.sleep(0.1)
+        context.silent("agent", 0.05)
+        await rebuilt(stage, "agent", turn)
     assert stage.states[-1] == "interpreting"
     await stage.asterisk.hang_up(caller)
     await stage.over()

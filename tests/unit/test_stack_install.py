@@ -110,6 +110,7 @@ def test_who_may_not_install_is_told_the_command_in_one_line(monkeypatch: pytest
     assert "\n" not in text
     assert all(name in text for name in named)
     assert "sudo make -C " in text
+    assert (" setup" if from_host else " demo") in text, "root's cache is another one: who is not root could not use what it makes"
 
 
 @pytest.mark.usefixtures("bare_host")

@@ -113,7 +113,9 @@ def test_every_company_number_is_answered_and_nothing_else(tmp_path: Path) -> No
 @pytest.mark.parametrize(("policy", "then"), [("reject", "Hangup(34)"), ("queue", "Goto(without-interpreter,s,1)")])
 def test_what_happens_to_one_call_too_many(tmp_path: Path, policy: str, then: str) -> None:
     dialplan = rendered(tmp_path, "extensions", f'[gateway]\nwhen_full = "{policy}"\n')
-    assert dialplan.split("[full]")[1].split("\n[")[0].split("\n;")[0].strip() == f"exten = s,1,{then}"
+    lines = dialplan.split("[full]")[1].split("\n[")[0].split("\n;")[0].strip().splitlines()
+    assert lines[-1].endswith(f",{then}")
+    assert all("without-interpreter" in line for line in lines[:-1]), "who was answered before is not turned away"
 
 
 def test_http_is_on_loopback_only(tmp_path: Path) -> None:
