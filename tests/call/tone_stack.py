@@ -152,7 +152,11 @@ class ToneStack:
         counts = {"asterisk channels": self.channels(), "asterisk bridges": len(self.bridges())}
         for name in self.running:
             if name.startswith("gateway-"):
-                status = self.status(int(name.removeprefix("gateway-")))
+                try:
+                    status = self.status(int(name.removeprefix("gateway-")))
+                except httpx.TransportError:
+                    counts[f"{name} does not answer yet"] = 1
+                    continue
                 for key in ("calls", "channels", "bridges", "media_sockets", "media_expected", "call_tasks"):
                     counts[f"{name} {key}"] = int(status[key])
         return {name: count for name, count in counts.items() if count}
