@@ -95,5 +95,5 @@ def lint() -> int:
     """Exit status of ansible-lint; the production profile, without exceptions."""
     programs = ansible()
     environment = {**os.environ, "PATH": f"{programs}:{os.environ.get('PATH', '')}"}
-    command = [str(programs / "ansible-lint"), "--nocolor", "--quiet"]
+    command = [str(programs / "ansible-lint"), "--nocolor", "-q"]
     return subprocess.run(command, cwd=layout.REPOSITORY / "ansible", env=environment, check=False).returncode
