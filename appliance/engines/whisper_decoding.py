@@ -118,7 +118,8 @@ class WhisperDecoder:
 
     def _text(self, ids: Sequence[int]) -> str:
         text: str = self._tokenizer.decode([number for number in ids if number < self._end])
-        return text.replace("\ufffd", "").strip()  # a letter cut between two tokens
+        whole = text.replace("\ufffd", "").strip()  # a letter cut between two tokens
+        return whole if any(map(str.isalnum, whole)) else ""  # a full stop alone is what a beam finds in noise
 
     def _among(self, found: list[tuple[str, float]], job: RecogniseJob) -> dict[str, float]:
         allowed = job.allowed or self.languages

@@ -29,6 +29,7 @@ from appliance.stack.defaults import free_offset, write_config
 
 LOST_SHARE = 0.05
 """Of the frames of the running call that may be missing or late while others hold the processor."""
+LATE = "setu_late_ticks_total"
 BEGIN_S = 30.0
 
 
@@ -103,11 +104,11 @@ class RunningCall:
             time.sleep(0.05)
 
     @property
-    def frames(self) -> tuple[int, int]:
-        """Heard by both parties so far, and turns at which there was nothing to hear."""
+    def frames(self) -> int:
+        """Heard by both parties so far."""
         assert self.load is not None
         lines = [leg.line for leg in list(self.load.legs.values())[:2]]
-        return sum(line.received for line in lines), sum(line.gaps for line in lines)
+        return sum(line.received for line in lines)
 
 
 @dataclass
@@ -143,16 +144,19 @@ class Target:
 
     @contextmanager
     def undisturbed(self, grows_mb: float = 20.0) -> Iterator[None]:
-        """The running call hears every frame meanwhile, and the worker's memory does not grow by more."""
-        memory, (received, gaps), began = self.process.memory_mb, self.call.frames, time.monotonic()
+        """The running call hears every frame meanwhile, in time, and the worker's memory does not grow by more.
+
+        Whether in time is the worker's own count: the telephones of this call share a process with whoever attacks.
+        """
+        memory, received, late, began = self.process.memory_mb, self.call.frames, self.counted(LATE), time.monotonic()
         yield
         if (left := began + 2.0 - time.monotonic()) > 0:
             time.sleep(left)
         span = time.monotonic() - began
-        heard, silent = self.call.frames
+        heard = self.call.frames
         due = 2 * span / 0.020
         assert heard - received >= (1 - LOST_SHARE) * due, f"{heard - received} of {due:.0f} frames came in {span:.1f} s"
-        assert silent - gaps <= LOST_SHARE * due
+        assert self.counted(LATE) - late <= LOST_SHARE * span / 0.020
         assert self.process.memory_mb - memory < grows_mb
         status = httpx.get(f"{self.url}/api/status", timeout=5).json()
         assert status["asterisk"]
