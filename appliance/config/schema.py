@@ -39,6 +39,14 @@ class TrunkAddress(_Section, frozen=True):
     """Account of the registration."""
     password: str = ""
     """Its password, or `file:NAME`."""
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    """By which the registration is sent. `tls` needs `tls_port`, and a certificate of the provider that this machine trusts."""
+    realm: str = ""
+    """The only realm the password is used for; empty: whichever the provider names."""
+    from_user: str = ""
+    """Name in the address that is registered, where it is not `username`."""
+    outbound_proxy: str = ""
+    """Where the registration is sent instead of to `server`, `host` or `host:port`."""
 
 
 class AgentAccount(_Section, frozen=True):
@@ -60,6 +68,8 @@ class Telephony(_Section, frozen=True):
     tls_key: str = ""
     rtp_first_port: Port = 10_000
     rtp_last_port: Port = 20_000
+    jitter_buffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 200
+    """The most that packets of a telephone are held back to bring them in order; on an even line it is a small part of it. 0 is off."""
     http_port: Port = 8088
     """Asterisk's own HTTP server, loopback only."""
     company_number: Annotated[str, Meta(pattern=r"^\+?[0-9]{2,15}$")] = "1800"
@@ -201,6 +211,10 @@ class Redis(_Section, frozen=True):
 class Store(_Section, frozen=True):
     database: str = "sqlite:///state/setu.sqlite"
     """SQLAlchemy URL; relative SQLite paths are relative to this file."""
+    keep_days: Annotated[int, Meta(ge=0, le=36_500)] = 90
+    """Days after which a call and everything that was said in it is deleted by `appliance expire`; 0 keeps it for ever."""
+    keep_audio_days: Annotated[int, Meta(ge=0, le=36_500)] = 30
+    """The same for audio of utterances that agents flagged; 0 keeps it as long as its call."""
 
 
 class Telemetry(_Section, frozen=True):

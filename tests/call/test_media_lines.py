@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
 import httpx
+import jiwer
 import pytest
 from bad_line import bad_line, unusable
 
@@ -47,6 +50,10 @@ async def transcript(config: object, number: str) -> CallTranscript:
         await asyncio.sleep(0.2)
 
 
+def plain(sentences: Iterable[str]) -> str:
+    return re.sub("[.?,]", "", " ".join(sentences))
+
+
 @pytest.mark.skipif(bool(unusable()), reason=unusable())
 async def test_five_percent_loss_and_sixty_milliseconds_of_jitter(phones: Path, tmp_path: Path) -> None:
     """Each way; a twentieth of the packets is gone, and a third of the others come in another order."""
@@ -76,6 +83,9 @@ async def test_five_percent_loss_and_sixty_milliseconds_of_jitter(phones: Path, 
     assert "failed" not in {outcome for _, outcome, _, _ in said}, said
     interpreted = {lane for lane, outcome, _, _ in said if outcome == "interpreted"}
     assert interpreted == {"caller_to_agent", "agent_to_caller"}, said
+    wrong = jiwer.wer(plain(turn.reference or "" for turn in turns), plain(row.recognised for row in call.utterances))
+    print(f"word error rate {wrong:.1%}")
+    assert wrong < 0.2, said  # 38 % when packets are handed on as they come, ADR 13
 
 
 async def test_a_telephone_that_falls_silent_gets_a_new_media_channel_and_is_interpreted_again(

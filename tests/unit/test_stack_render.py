@@ -57,6 +57,19 @@ def test_endpoints_are_found_by_address_or_by_name_but_never_by_both(tmp_path: P
     assert found["endpoint(!)"]["direct_media"] == "no"
 
 
+@pytest.mark.parametrize(
+    ("setting", "written"),
+    [
+        ("", "200,1000,20"),
+        ("jitter_buffer_ms = 80", "80,1000,20"),
+        ("jitter_buffer_ms = 0", None),
+    ],
+)
+def test_packets_of_every_telephone_are_put_in_order(tmp_path: Path, setting: str, written: str | None) -> None:
+    text = rendered(tmp_path, "pjsip", f"[telephony]\n{setting}\n")
+    assert dict(sections(text))["endpoint(!)"].get("set_var") == (f"JITTERBUFFER(adaptive)={written}" if written else None)
+
+
 def test_each_trunk_has_its_address_and_each_agent_a_password_and_one_contact(tmp_path: Path) -> None:
     found = sections(rendered(tmp_path, "pjsip"))
     assert [settings["match"] for name, settings in found if settings.get("type") == "identify"] == ["127.0.0.2"]
