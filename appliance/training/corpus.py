@@ -14,6 +14,7 @@ from pathlib import Path
 
 from appliance.text.languages import language, script_shares
 from appliance.text.spoken import digit_words, spoken_text
+from appliance.training import random_voices
 from appliance.training.phrasebook import LANGUAGES, Example, Phrasebook, SlotValue, Split, Template
 from appliance.training.speech import VOICES, Manner
 
@@ -68,6 +69,8 @@ class Corpus:
     split: Split
     words: dict[str, list[str]]
     """Every word of the phrasebook, by language."""
+    drawn_voices: float = 0.0
+    """Share of clips by a voice drawn at random; with any, the pitch goes further, too. Only to train on."""
 
     def draw(self, rng: random.Random, kind: str = "", code: str = "") -> Utterance:
         """A random utterance, of the given kind and language if there is one."""
@@ -104,11 +107,14 @@ class Corpus:
         return Utterance("sentence", code, text, (_say(text, code, english),), manner)
 
     def manner(self, code: str, rng: random.Random) -> Manner:
-        variant = rng.choice(VOICES[self.split])
+        if self.drawn_voices and rng.random() < self.drawn_voices:
+            variant = random_voices.name(rng.randrange(random_voices.COUNT))
+        else:
+            variant = rng.choice(VOICES[self.split])
         return Manner(
             voice=f"{language(code).voice}+{variant}",
             words_per_minute=round(rng.triangular(130, 260, 180)),
-            pitch=rng.randint(25, 75),
+            pitch=round(rng.triangular(10, 90, 50)) if self.drawn_voices else rng.randint(25, 75),
             pitch_range=rng.randint(20, 80),
             word_gap=rng.choice((0, 0, 0, 1, 2, 4)),
         )
@@ -153,7 +159,9 @@ class Corpus:
         return rng.choice(self.phrasebook.values[slot]).text[code]
 
 
-def build(phrasebook: Phrasebook, off_topic_file: Path, split: Split) -> Corpus:
+def build(phrasebook: Phrasebook, off_topic_file: Path, split: Split, drawn_voices: float = 0.0) -> Corpus:
+    if drawn_voices and split != "train":
+        raise ValueError("other splits keep to their own voices")
     words: dict[str, list[str]] = {}
     for code in LANGUAGES:
         found: set[str] = set()
@@ -163,7 +171,7 @@ def build(phrasebook: Phrasebook, off_topic_file: Path, split: Split) -> Corpus:
             for value in values:
                 found.update(value.text[code].split())
         words[code] = sorted(found - {""})
-    return Corpus(phrasebook, read_off_topic(off_topic_file, split), split, words)
+    return Corpus(phrasebook, read_off_topic(off_topic_file, split), split, words, drawn_voices)
 
 
 def read_off_topic(path: Path, split: Split) -> dict[str, Sequence[str]]:

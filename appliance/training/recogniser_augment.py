@@ -61,14 +61,14 @@ def call_features(clips: Tensor, lengths: Tensor, speech: Tensor, noises: Noises
     sounding = clips.abs() > 200
     level = (clips.square().sum(1) / sounding.sum(1).clamp_min(1)).sqrt()
     loudness = 10 ** (torch.empty(batch).uniform_(-24 * strength - 2, 2) / 20)
-    snr = torch.empty(batch).uniform_(3, 30)
+    snr = torch.empty(batch).uniform_(3, 24)
     noisy = (torch.rand(batch) < 0.7 * strength) | ((torch.rand(batch) < 0.7) & ~speech)
     hiss = torch.empty(batch).uniform_(0, 12)
     amplitude = torch.where(noisy, level * 10 ** (-torch.where(speech, snr, snr - 6) / 20), torch.zeros(()))
     audio = clips * speech[:, None] + noises.draw(batch, samples) * amplitude[:, None]
     audio = audio * loudness[:, None] + torch.randn(batch, samples) * hiss[:, None]
     if strength > 0:
-        audio = audio * _packets(batch, samples, 0.15 * strength)
+        audio = audio * _packets(batch, samples, 0.3 * strength)
     inside = torch.arange(samples)[None] < lengths[:, None]
     audio = audio.masked_fill(~inside, 0.0)
     law = torch.randint(2, (batch, 1)).expand(batch, samples)
@@ -99,7 +99,7 @@ def upsample(audio: Tensor, cutoff: float | None = None) -> Tensor:
 def _packets(batch: int, samples: int, share: float) -> Tensor:
     """1 where a packet of 20 ms arrived; lost ones come in short bursts in `share` of the calls."""
     count = math.ceil(samples / _PACKET)
-    lost = torch.rand(batch, count) < 0.03
+    lost = torch.rand(batch, count) < torch.empty(batch, 1).uniform_(0.01, 0.06)
     lost = lost | (lost.roll(1, 1) & (torch.rand(batch, count) < 0.4))
     lost &= (torch.rand(batch) < share)[:, None]
     return (~lost).float().repeat_interleave(_PACKET, dim=1)[:, :samples]

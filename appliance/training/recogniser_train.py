@@ -48,6 +48,9 @@ RAMP = (0.08, 0.2)
 """Augmentation grows between these shares of the run: with all of it from the start the model stays stuck."""
 WHOLE_WINDOWS_FROM, WHOLE_WINDOWS = 0.5, 0.03
 """Share of batches padded to 30 s, and from when."""
+DRAWN_VOICES = 0.8
+"""Share of drawn voices in the second set of recordings, which adds them to the voices of espeak-ng in the first."""
+VOICES_SEED = 3001
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +61,14 @@ class Data:
     characters: Characters
 
 
-def prepare(folder: Path, book_folder: Path, clips: int, seed: int = 1) -> Data:
-    """Recordings and vocabulary, made once."""
+def prepare(folder: Path, book_folder: Path, clips: int, voice_clips: int, seed: int = 1) -> Data:
+    """Recordings and vocabulary, made once: `clips` by the voices of espeak-ng, `voice_clips` mostly by drawn ones."""
     book = phrasebook.load(book_folder)
     off_topic = book_folder / "offtopic.tsv"
     train = recordings.make(corpus.build(book, off_topic, "train"), clips, folder / "recordings" / "train", seed)
+    if voice_clips:
+        varied = corpus.build(book, off_topic, "train", DRAWN_VOICES)
+        train += recordings.make(varied, voice_clips, folder / "recordings" / "train-voices", VOICES_SEED)
     dev = corpus.build(book, off_topic, "dev")
     tokenizer, alphabet = folder / "tokenizer.json", folder / "characters.json"
     if not tokenizer.exists():
@@ -215,13 +221,14 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--phrasebook", type=Path, default=PHRASEBOOK)
     parser.add_argument("--clips", type=int, default=80_000)
+    parser.add_argument("--voice-clips", type=int, default=80_000, help="further clips, mostly by drawn voices")
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
     options.folder.mkdir(parents=True, exist_ok=True)
-    data = prepare(options.folder, options.phrasebook, options.clips)
+    data = prepare(options.folder, options.phrasebook, options.clips, options.voice_clips)
     shape = Shape(vocabulary=data.vocabulary.size, characters=len(data.characters), width=options.width)
     train(options.folder, data, options.minutes, shape, options.resume, options.threads)
 

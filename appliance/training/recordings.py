@@ -1,16 +1,19 @@
-"""Synthesised utterances on disk: one file of int16 samples at 8 kHz and one list of what is said where in it."""
+"""Synthesised utterances on disk: a file of int16 samples at 8 kHz and a list of what is said where in it."""
 
 from __future__ import annotations
 
 import json
 import multiprocessing
 import random
+import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from appliance.training import random_voices, speech
 from appliance.training.corpus import Corpus, Utterance
 from appliance.training.speech import TELEPHONE_HZ, SpeechError, say
 
@@ -36,34 +39,49 @@ class Clip:
 
 @dataclass(frozen=True)
 class Recordings:
-    samples: npt.NDArray[np.int16]
-    """All clips one after another (memory map)."""
+    """Clips of one or more files."""
+
+    files: Sequence[npt.NDArray[np.int16]]
+    """All clips of a file one after another (memory map)."""
     clips: list[Clip]
+    places: Sequence[int]
+    """Index of the file of each clip."""
 
     def __getitem__(self, index: int) -> npt.NDArray[np.int16]:
         clip = self.clips[index]
-        return self.samples[clip.start : clip.start + clip.length]
+        return self.files[self.places[index]][clip.start : clip.start + clip.length]
+
+    def __add__(self, other: Recordings) -> Recordings:
+        places = [*self.places, *(len(self.files) + place for place in other.places)]
+        return Recordings([*self.files, *other.files], self.clips + other.clips, places)
 
 
 def load(stem: Path) -> Recordings:
     samples = np.memmap(stem.with_suffix(".pcm"), dtype=np.int16, mode="r")
     with stem.with_suffix(".jsonl").open(encoding="utf-8") as file:
         clips = [Clip(**json.loads(line)) for line in file]
-    return Recordings(samples, clips)
+    return Recordings([samples], clips, [0] * len(clips))
 
 
 def make(corpus: Corpus, count: int, stem: Path, seed: int, kinds: tuple[str, ...] = ("",), processes: int = 2) -> Recordings:
     """Draw `count` utterances, speak them and write `stem`.pcm and `stem`.jsonl; a finished pair is loaded instead."""
     if not stem.with_suffix(".jsonl").exists():
         stem.parent.mkdir(parents=True, exist_ok=True)
-        parts = [(corpus, count // processes, stem.with_name(f"{stem.name}-part{part}"), seed + part, kinds) for part in range(processes)]
-        with multiprocessing.get_context("fork").Pool(processes) as pool:
-            pool.starmap(_make_part, parts)
-        _join(stem, [part[2] for part in parts])
+        parts = [stem.with_name(f"{stem.name}-part{part}") for part in range(processes)]
+        with tempfile.TemporaryDirectory() as folder:
+            voices = Path(folder) if corpus.drawn_voices else None
+            if voices:
+                random_voices.write(speech.installed_data(), voices)
+            jobs = [(corpus, count // processes, part, seed + number, kinds, voices) for number, part in enumerate(parts)]
+            with multiprocessing.get_context("fork").Pool(processes) as pool:
+                pool.starmap(_make_part, jobs)
+        _join(stem, parts)
     return load(stem)
 
 
-def _make_part(corpus: Corpus, count: int, stem: Path, seed: int, kinds: tuple[str, ...]) -> None:
+def _make_part(corpus: Corpus, count: int, stem: Path, seed: int, kinds: tuple[str, ...], voices: Path | None) -> None:
+    if voices:
+        speech.use_data(voices)
     rng = random.Random(seed)
     drawn = [corpus.draw(rng, kind=kinds[number % len(kinds)]) for number in range(count)]
     drawn.sort(key=lambda item: item.manner.voice)  # changing the voice costs more than speaking
@@ -93,14 +111,14 @@ def record(utterance: Utterance, rng: random.Random) -> npt.NDArray[np.int16] | 
     pieces: list[npt.NDArray[np.int16]] = []
     for sentence in utterance.spoken:
         try:
-            speech = say(sentence, utterance.manner)
+            spoken = say(sentence, utterance.manner)
         except SpeechError:
             return None
-        samples = speech.samples
+        samples = spoken.samples
         if utterance.keep_words:
-            if len(speech.word_starts) <= utterance.keep_words:
+            if len(spoken.word_starts) <= utterance.keep_words:
                 return None
-            stop = speech.word_starts[utterance.keep_words] + rng.uniform(-0.06, 0.06)
+            stop = spoken.word_starts[utterance.keep_words] + rng.uniform(-0.06, 0.06)
             samples = samples[: max(int(stop * TELEPHONE_HZ), 400)]
         if pieces:
             pieces.append(np.zeros(int(rng.uniform(0.1, 0.6) * TELEPHONE_HZ), np.int16))

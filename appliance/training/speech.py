@@ -6,6 +6,7 @@ import ctypes
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -85,12 +86,19 @@ class _Engine:
 
     def __init__(self) -> None:
         self.library = ctypes.CDLL(LIBRARY)
-        self.rate = self.library.espeak_Initialize(_SYNCHRONOUS, 500, None, 0)
-        if self.rate <= 0:
-            raise SpeechError("espeak-ng could not be initialised: is espeak-ng-data installed?")
+        self.start(None)
         self._chunks: list[npt.NDArray[np.int16]] = []
         self._words: list[tuple[int, float]] = []
         self._callback = _CALLBACK(self._receive)  # kept: ctypes frees a callback nobody holds
+
+    def start(self, folder: Path | None) -> None:
+        """Read the data in `folder`/espeak-ng-data, or what is installed; may be called again."""
+        self.rate = self.library.espeak_Initialize(_SYNCHRONOUS, 500, str(folder).encode() if folder else None, 0)
+        if self.rate <= 0:
+            raise SpeechError("espeak-ng could not be initialised: is espeak-ng-data installed?")
+        path = ctypes.c_char_p()
+        self.library.espeak_Info(ctypes.byref(path))
+        self.data = Path((path.value or b"").decode())
 
     def _receive(self, samples: ctypes._Pointer[ctypes.c_short], count: int, events: ctypes._Pointer[_Event]) -> int:
         if samples and count > 0:
@@ -105,6 +113,9 @@ class _Engine:
     def say(self, text: str, manner: Manner) -> tuple[npt.NDArray[np.int16], list[tuple[int, float]]]:
         # Whoever else uses the library in this process leaves callback and voice as theirs.
         self.library.espeak_SetSynthCallback(self._callback)
+        variant = manner.voice.partition("+")[2]
+        if not (self.data / "voices" / "!v" / variant).exists():  # espeak-ng would take its plain voice
+            raise SpeechError(f"espeak-ng has no variant {variant!r}")
         if self.library.espeak_SetVoiceByName(manner.voice.encode()) != 0:
             raise SpeechError(f"espeak-ng has no voice {manner.voice!r}")
         settings = {_RATE: manner.words_per_minute, _PITCH: manner.pitch, _RANGE: manner.pitch_range, _WORD_GAP: manner.word_gap}
@@ -120,6 +131,22 @@ class _Engine:
 @cache
 def _engine() -> _Engine:
     return _Engine()
+
+
+def installed_data() -> Path:
+    """Folder `espeak-ng-data` that the library reads."""
+    return _engine().data
+
+
+def use_data(folder: Path) -> None:
+    """Speak with the voices in `folder`/espeak-ng-data from now on, in this process.
+
+    Raises:
+        SpeechError: there is no such data.
+    """
+    _engine().start(folder)
+    if _engine().data.parent != folder:
+        raise SpeechError(f"espeak-ng does not read {folder}")
 
 
 def say(text: str, manner: Manner) -> Speech:
