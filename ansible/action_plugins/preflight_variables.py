@@ -40,7 +40,9 @@ class ActionModule(ActionBase):
         for role, spec in sorted(specs.items()):
             values = {name: self._templar.template(given[name]) for name in spec if name in given}
             problems += argument_problems(role, spec, values)
-        problems += password_problems(self._given(given, "site_agents", []), self._given(given, "site_agent_passwords", {}))
+        agents, trunks = self._given(given, "site_agents", []), self._given(given, "site_trunks", [])
+        problems += password_problems(agents, self._given(given, "site_agent_passwords", {}))
+        problems += trunk_problems(trunks, self._given(given, "site_trunk_passwords", {}), agents)
         result.update(changed=False, problems=problems)
         return result
 
@@ -69,6 +71,26 @@ def password_problems(agents: list, passwords: dict) -> list[dict[str, str]]:
     names = [agent["name"] for agent in agents if isinstance(agent, dict) and "name" in agent]
     mend = "write it into site_agent_passwords in the vault"
     return [{"check": "secret", "found": f"agent {name} has no password", "mend": mend} for name in names if not passwords.get(name)]
+
+
+def trunk_problems(trunks: list, passwords: dict, agents: list) -> list[dict[str, str]]:
+    """A trunk that could never register, and a name that two accounts want for their password."""
+    problems = []
+    given = [trunk for trunk in trunks if isinstance(trunk, dict) and "name" in trunk]
+    for trunk in [trunk for trunk in given if trunk.get("server")]:
+        if not trunk.get("username"):
+            found, mend = f"trunk {trunk['name']} registers without a username", "write it beside its server in site_trunks"
+            problems.append({"check": "variable", "found": found, "mend": mend})
+        if not passwords.get(trunk["name"]):
+            found, mend = f"trunk {trunk['name']} has no password", "write it into site_trunk_passwords in the vault"
+            problems.append({"check": "secret", "found": found, "mend": mend})
+    registering = {trunk["name"] for trunk in given if trunk.get("server")}
+    for name in sorted(set(passwords) - registering):
+        mend = "site_trunk_passwords has the names of trunks with a server; did you misspell one?"
+        problems.append({"check": "secret", "found": f"{name} is no trunk that registers", "mend": mend})
+    named = {agent["name"] for agent in agents if isinstance(agent, dict) and "name" in agent}
+    both, mend = sorted(named & {trunk["name"] for trunk in given}), "give one another name"
+    return problems + [{"check": "variable", "found": f"{name} is an agent and a trunk", "mend": mend} for name in both]
 
 
 def unknown_names(given, known: set[str]) -> list[dict[str, str]]:

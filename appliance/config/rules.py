@@ -17,6 +17,7 @@ SOCKET_PATH_BYTES = 107
 """Longest path of a Unix socket on Linux: 108 bytes with its end marker."""
 
 _SECRET_NAME = re.compile(r"file:[A-Za-z0-9][A-Za-z0-9._-]*")
+_HOST = re.compile(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?")
 _LOOPBACK_URL_PORT = re.compile(r"rediss?://(?:[^@/]*@)?(?:localhost|127\.[0-9.]+|\[::1\])(?::([0-9]+))?(?:[/?]|$)")
 _REDIS_DEFAULT_PORT = 6379
 _VOICE_LANGUAGES = (*get_args(CallerLanguage), "hinglish")
@@ -113,15 +114,26 @@ def _trunks(config: Config) -> Iterator[Problem]:
                 yield Problem(path, f'"{trunk.address}" overlaps with trunk {name!r}; allowed: addresses that belong to one trunk only')
         seen.append((trunk.name, network))
     for number, trunk in registering(config):
-        place = ("telephony", "trunks", number)
-        if not re.fullmatch(r"[A-Za-z0-9.-]+(:[0-9]{1,5})?", trunk.server):
-            yield Problem((*place, "server"), f'"{trunk.server}" is not allowed; allowed: a host name or IPv4 address, ":PORT" after it')
-        if not re.fullmatch(r"[A-Za-z0-9+._~-]+", trunk.username):
-            yield Problem((*place, "username"), f'"{trunk.username}" is not allowed; allowed: letters, digits, "+", ".", "_", "~" and "-"')
+        yield from _registration(config, ("telephony", "trunks", number), trunk)
     try:
         ipaddress.ip_address(config.telephony.bind)
     except ValueError:
         yield Problem(("telephony", "bind"), f'"{config.telephony.bind}" is not allowed; allowed: an IP address, "0.0.0.0" for all')
+
+
+def _registration(config: Config, place: KeyPath, trunk: TrunkAddress) -> Iterator[Problem]:
+    hosts = {"server": trunk.server} | ({"outbound_proxy": trunk.outbound_proxy} if trunk.outbound_proxy else {})
+    for key, host in hosts.items():
+        if not _HOST.fullmatch(host):
+            yield Problem((*place, key), f'"{host}" is not allowed; allowed: a host name or IPv4 address, ":PORT" after it')
+    users = {"username": trunk.username} | ({"from_user": trunk.from_user} if trunk.from_user else {})
+    for key, user in users.items():
+        if not re.fullmatch(r"[A-Za-z0-9+._~-]+", user):
+            yield Problem((*place, key), f'"{user}" is not allowed; allowed: letters, digits, "+", ".", "_", "~" and "-"')
+    if trunk.realm and not re.fullmatch(r"[!-:<-~]+( [!-:<-~]+)*", trunk.realm):
+        yield Problem((*place, "realm"), f'"{trunk.realm}" is not allowed; allowed: printable ASCII without ";"')
+    if trunk.transport == "tls" and not config.telephony.tls_port:
+        yield Problem((*place, "transport"), "a registration over TLS needs telephony.tls_port with its certificate")
 
 
 def registering(config: Config) -> list[tuple[int, TrunkAddress]]:

@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import jinja2
 
 from appliance.config.load import LoadedConfig
+from appliance.config.schema import TrunkAddress
 from appliance.stack.announcements import write_announcements
 from appliance.stack.errors import StackError
 from appliance.stack.layout import Layout
@@ -45,10 +46,19 @@ class Agent:
 class Registration:
     """At a trunk's provider."""
 
-    name: str
-    server: str
-    username: str
+    trunk: TrunkAddress
     password: str
+    """In plain text."""
+
+    @property
+    def user(self) -> str:
+        """Of the address that is registered."""
+        return self.trunk.from_user or self.trunk.username
+
+    @property
+    def uri_parameters(self) -> str:
+        """Behind the addresses, escaped as Asterisk's configuration needs it."""
+        return "" if self.trunk.transport == "udp" else rf"\;transport={self.trunk.transport}"
 
 
 def render(loaded: LoadedConfig, layout: Layout, programs: Programs) -> None:
@@ -85,11 +95,7 @@ def asterisk_values(loaded: LoadedConfig, layout: Layout, modules: str) -> dict[
         "ari_password": loaded.secret(gateway.ari_password),
         "workers": [Worker(number, f"ws://{_bracketed(host)}:{gateway.port + number - 1}") for number in range(1, gateway.workers + 1)],
         "agents": [Agent(agent.name, loaded.secret(agent.password), agent.contact) for agent in telephony.agents],
-        "registrations": [
-            Registration(trunk.name, trunk.server, trunk.username, loaded.secret(trunk.password))
-            for trunk in telephony.trunks
-            if trunk.server
-        ],
+        "registrations": [Registration(trunk, loaded.secret(trunk.password)) for trunk in telephony.trunks if trunk.server],
         "tls_certificate": loaded.path(telephony.tls_certificate),
         "tls_key": loaded.path(telephony.tls_key),
         "address": lambda port: f"{_bracketed(telephony.bind)}:{port}",

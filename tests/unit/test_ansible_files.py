@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from appliance.bundle import packages
+from appliance.config.schema import TrunkAddress
 
 REPOSITORY = Path(__file__).parents[2]
 ANSIBLE = REPOSITORY / "ansible"
@@ -122,6 +123,47 @@ def test_toml_is_what_it_was_written_from() -> None:
         "telephony": {"trunks": [{"name": "t", "address": "192.0.2.1"}], "none": []},
     }
     assert tomllib.loads(module(ANSIBLE / "filter_plugins" / "toml.py").to_toml(tables)) == tables
+
+
+PROVIDER = {"name": "provider", "address": "192.0.2.0/28", "server": "sip.example.net:5070", "username": "u", "transport": "tcp"}
+
+
+def test_a_trunk_that_registers_names_its_password_and_writes_none() -> None:
+    accounts = module(ANSIBLE / "filter_plugins" / "accounts.py")
+    assert accounts.trunk_entry(PROVIDER) == {**PROVIDER, "password": "file:provider-password"}
+    assert accounts.trunk_entry({"name": "plain", "address": "192.0.2.1"}) == {"name": "plain", "address": "192.0.2.1"}
+    assert accounts.password_files({"provider": "x", "desk1": "y"}) == {"provider-password": "x", "desk1-password": "y"}
+    assert accounts.registrar_names([PROVIDER, {"name": "plain"}, {**PROVIDER, "outbound_proxy": "edge"}]) == ["sip.example.net", "edge"]
+
+
+def test_the_role_knows_every_key_of_a_trunk_but_the_password() -> None:
+    options = load(ANSIBLE / "roles/site/meta/argument_specs.yml")["argument_specs"]["main"]["options"]["site_trunks"]["options"]
+    assert set(options) == set(TrunkAddress.__struct_fields__) - {"password"}
+
+
+@pytest.mark.parametrize(
+    ("trunk", "passwords", "words"),
+    [
+        (PROVIDER, {"provider": "x"}, None),
+        ({"name": "plain", "address": "192.0.2.1"}, {}, None),
+        (PROVIDER, {}, "trunk provider has no password"),
+        ({**PROVIDER, "username": ""}, {"provider": "x"}, "registers without a username"),
+        (PROVIDER, {"provider": "x", "provder": "x"}, "provder is no trunk that registers"),
+        ({**PROVIDER, "name": "desk1"}, {"desk1": "x"}, "desk1 is an agent and a trunk"),
+    ],
+)
+def test_a_trunk_that_could_not_register_is_found_before_anything_is_changed(
+    monkeypatch: pytest.MonkeyPatch, trunk: dict, passwords: dict, words: str | None
+) -> None:
+    for name in ("ansible", "ansible.module_utils", "ansible.module_utils.common", "ansible.plugins"):
+        monkeypatch.setitem(sys.modules, name, types.ModuleType(name))
+    for name, attribute in (("ansible.module_utils.common.arg_spec", "ArgumentSpecValidator"), ("ansible.plugins.action", "ActionBase")):
+        fake = types.ModuleType(name)
+        setattr(fake, attribute, object)
+        monkeypatch.setitem(sys.modules, name, fake)
+    plugin = module(ANSIBLE / "action_plugins" / "preflight_variables.py")
+    found = [problem["found"] for problem in plugin.trunk_problems([trunk], passwords, [{"name": "desk1"}])]
+    assert (found == []) if words is None else (len(found) == 1 and words in found[0])
 
 
 def test_the_same_files_make_the_same_release(tmp_path: Path) -> None:
