@@ -37,6 +37,7 @@ COMMANDS = {
     "accept": LazyCommand("appliance.cli.accept", "accept_command", "A call in each language through this node, judged by its figures."),
     "backup": LazyCommand("appliance.cli.backup", "backup_command", "Write configuration, secrets and database to one file."),
     "restore": LazyCommand("appliance.cli.backup", "restore_command", "Put back what `backup` wrote."),
+    "expire": LazyCommand("appliance.cli.expire", "expire_command", "Delete records that are older than they may be."),
     "support-bundle": LazyCommand("appliance.cli.support", "support_command", "Logs and state in one file, without numbers and texts."),
     "bundle": LazyCommand("appliance.cli.bundle", "bundle_group", "One file for sites without internet."),
     "models": LazyCommand("appliance.cli.models", "models_group", "The models: list, verify and train them."),

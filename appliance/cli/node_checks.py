@@ -15,7 +15,7 @@ from appliance.node import machine
 from appliance.node.acceptance_calls import kept
 from appliance.node.certificate import valid_until
 from appliance.node.status import CURRENT, drained
-from appliance.node.units import SHARED, TARGET, UnitState, instance_units, is_node, unit_states
+from appliance.node.units import EXPIRY, SHARED, TARGET, UnitState, instance_units, is_node, unit_states
 
 DAY_S = 86_400.0
 CERTIFICATE_WARN_S = 21 * DAY_S
@@ -37,6 +37,7 @@ def node_checks(loaded: LoadedConfig) -> Iterator[tuple[str, Check]]:
     if is_node():
         for trunk in config.telephony.trunks:
             yield f"trunk-{trunk.name}", partial(_trunk, trunk)
+        yield "retention", _retention
         yield "drained", _drained
         yield "acceptance", _acceptance
 
@@ -57,6 +58,21 @@ def services(states: list[UnitState]) -> Finding:
         notes = ([f"starting: {', '.join(starting)}"] if starting else []) + ([f"restarted: {', '.join(restarted)}"] if restarted else [])
         return Finding("services", "warning", "; ".join(notes))
     return Finding("services", "ok", f"{len(states)} units are active")
+
+
+def _retention(loaded: LoadedConfig) -> Finding:
+    timer, service = unit_states(EXPIRY)
+    return retention(loaded.config.store.keep_days, timer, service)
+
+
+def retention(keep_days: int, timer: UnitState, service: UnitState) -> Finding:
+    """What the states of the timer and the service that delete old records mean."""
+    if service.active == "failed":
+        raise Refused("old records could not be deleted: journalctl -u appliance-expire")
+    if timer.active != "active":
+        return Finding("retention", "warning", "old records are not deleted: systemctl enable --now appliance-expire.timer")
+    said = f"records are deleted after {keep_days} days" if keep_days else "records are kept for ever, as configured"
+    return Finding("retention", "ok", said)
 
 
 def _why(state: UnitState) -> str:

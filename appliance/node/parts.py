@@ -24,6 +24,8 @@ class WorkerStatus(msgspec.Struct, frozen=True):
     calls: int
     max_calls: int
     drained: bool = False
+    direct: int = 0
+    """Of the calls, those whose parties are joined for good, without interpreter: they need no worker."""
 
     @property
     def ready(self) -> bool:

@@ -17,6 +17,8 @@ from appliance.node.errors import NodeError
 TARGET = "appliance.target"
 SHARED = ("redis-server.service", "asterisk.service")
 """Of the distribution, with a drop-in of ours."""
+EXPIRY = ("appliance-expire.timer", "appliance-expire.service")
+"""Deletes old records every night."""
 BOOTED = Path("/run/systemd/system")
 """Exists where systemd is the first process."""
 UNIT_FOLDER = Path("/etc/systemd/system")

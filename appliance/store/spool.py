@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 SUFFIX = ".jsonl"
+REJECTED = ".rejected"
+"""Ends the name of a file of lines that no database will ever take."""
 
 
 @dataclass(slots=True)
@@ -140,8 +142,12 @@ class Spool:
     @_alone
     def reject(self, line: bytes) -> None:
         """Keep a line that the database will never take where a person can find it."""
-        with (self.folder / f"{self.name}.rejected").open("ab") as stream:
-            stream.write(line + b"\n")
+        while True:
+            with (self.folder / f"{self.name}{REJECTED}").open("ab") as stream:
+                fcntl.flock(stream, fcntl.LOCK_EX)
+                if os.fstat(stream.fileno()).st_nlink:  # else old lines were removed from it between our two steps
+                    stream.write(line + b"\n")
+                    return
 
     @_alone
     def close(self) -> None:

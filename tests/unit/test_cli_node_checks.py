@@ -10,7 +10,7 @@ import pytest
 
 from appliance.cli import node_checks
 from appliance.cli.findings import Finding, Refused
-from appliance.cli.node_checks import services, trunk_finding
+from appliance.cli.node_checks import retention, services, trunk_finding
 from appliance.config.load import LoadedConfig, load
 from appliance.config.schema import TrunkAddress
 from appliance.gateway.draining import DrainMarks
@@ -44,6 +44,15 @@ def test_a_service_that_does_not_run(state: UnitState, words: str) -> None:
     with pytest.raises(Refused) as refused:
         services([unit(), state])
     assert words in str(refused.value)
+
+
+def test_whether_old_records_are_deleted() -> None:
+    timer, service = unit("appliance-expire.timer"), unit("appliance-expire.service", active="inactive", sub="dead")
+    assert retention(90, timer, service) == Finding("retention", "ok", "records are deleted after 90 days")
+    assert retention(0, timer, service).detail == "records are kept for ever, as configured"
+    assert retention(90, unit("appliance-expire.timer", active="inactive"), service).status == "warning"
+    with pytest.raises(Refused, match="journalctl -u appliance-expire"):
+        retention(90, timer, unit("appliance-expire.service", active="failed", result="exit-code"))
 
 
 @pytest.mark.parametrize(("state", "words"), [(unit(active="activating"), "starting: appliance"), (unit(restarts=3), "@1.service 3 times")])
@@ -150,7 +159,7 @@ def check(node: LoadedConfig, name: str) -> Finding:
 
 
 def test_a_node_has_all_checks_and_a_stack_has_none_of_them(node: LoadedConfig, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert [name for name, _ in node_checks.node_checks(node)] == ["services", "clock", "trunk-test", "drained", "acceptance"]
+    assert [name for name, _ in node_checks.node_checks(node)] == ["services", "clock", "trunk-test", "retention", "drained", "acceptance"]
     monkeypatch.setattr(node_checks, "is_node", lambda: False)
     assert list(node_checks.node_checks(node)) == []
 

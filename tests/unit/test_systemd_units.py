@@ -8,13 +8,16 @@ from configparser import ConfigParser
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
+from appliance.cli.frame import appliance
 from appliance.config.secrets import GENERATED_BYTES
 from appliance.gateway.__main__ import main as gateway
 from appliance.modelserver.__main__ import main as model_server
 
 UNITS = Path(__file__).parents[2] / "systemd"
 OURS = ("appliance-gateway@1.service", "appliance-model@stt.service", "appliance-model@tts-fallback.service")
+NIGHTLY = ("appliance-expire.service", "appliance-expire.timer")
 EXTENDED = ("asterisk.service", "redis-server.service")
 MOST_EXPOSED = 2.5
 ANALYZE = shutil.which("systemd-analyze")
@@ -42,7 +45,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(UNITS, root / "etc/systemd/system")
     distribution = root / "usr/lib/systemd/system"
     distribution.mkdir(parents=True)
-    for target in ("multi-user", "network-online", "network", "basic", "sysinit", "shutdown"):
+    for target in ("multi-user", "network-online", "network", "basic", "sysinit", "shutdown", "timers", "time-set", "time-sync"):
         (distribution / f"{target}.target").write_text("[Unit]\nDescription=as on any machine\n")
     for service, program in zip(EXTENDED, PROGRAMS[1:], strict=True):
         (distribution / service).write_text(BASE.format(f"/{program}"))
@@ -61,12 +64,12 @@ def analyze(root: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
 def test_systemd_has_nothing_to_complain_about(root: Path) -> None:
-    done = analyze(root, "verify", "--man=no", "appliance.target", *OURS, *EXTENDED)
+    done = analyze(root, "verify", "--man=no", "appliance.target", *OURS, *NIGHTLY, *EXTENDED)
     assert (done.returncode, done.stdout + done.stderr) == (0, "")
 
 
 @pytest.mark.skipif(ANALYZE is None, reason="systemd-analyze is not installed")
-@pytest.mark.parametrize("name", [*OURS, "asterisk.service"])
+@pytest.mark.parametrize("name", [*OURS, NIGHTLY[0], "asterisk.service"])
 def test_units_are_confined(root: Path, name: str) -> None:
     done = analyze(root, "security", "--offline=true", name)
     found = re.search(r"Overall exposure level for \S+: ([0-9.]+)", done.stdout)
@@ -107,6 +110,27 @@ def test_workers_get_the_secrets_that_a_start_needs_and_model_servers_none() -> 
     assert "LoadCredential" not in unit("appliance-model@.service")["Service"]
     encrypted = unit("appliance-gateway@.service.d/encrypted.conf.example")["Service"]
     assert sorted(line.split(":")[0] for line in encrypted["LoadCredentialEncrypted"]) == sorted(GENERATED_BYTES)
+
+
+def test_old_records_are_deleted_every_night_whatever_runs(tmp_path: Path) -> None:
+    service, timer = unit(NIGHTLY[0]), unit(NIGHTLY[1])
+    (command,) = service["Service"]["ExecStart"]
+    words = command.replace("/etc/appliance", str(tmp_path)).split()
+    assert words[:4] == ["/opt/appliance/current/venv/bin/python", "-m", "appliance", "expire"]
+    (tmp_path / "appliance.toml").write_text("[redis]\nurl = 'unix:///nowhere.sock'\n")
+    result = CliRunner().invoke(appliance, words[3:])
+    assert "deleted 0 calls" in result.output
+    assert service["Service"]["User"] == ["appliance"]
+    assert timer["Timer"]["Persistent"] == ["yes"]
+    assert timer["Install"]["WantedBy"] == ["timers.target"]
+    assert not any("appliance.target" in line for part in (service, timer) for key in part["Unit"] for line in part["Unit"][key])
+
+
+def test_a_flood_cannot_fill_the_disk_with_asterisks_logs() -> None:
+    """What Asterisk does at that limit is in tests/integration/test_asterisk_logs.py."""
+    assert unit("asterisk.service.d/appliance.conf")["Service"]["LimitFSIZE"] == ["100M"]
+    settings = (UNITS.parent / "asterisk/logger.conf.j2").read_text()
+    assert "\nrotatestrategy = rotate\nexec_after_rotate = rm -f ${filename:0:-1}2\n" in settings
 
 
 def test_drop_ins_are_drop_ins() -> None:
