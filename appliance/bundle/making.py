@@ -8,13 +8,15 @@ import subprocess
 import sys
 import tarfile
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from appliance.bundle.errors import BundleError
 from appliance.bundle.index import checksum, packages_index
 from appliance.bundle.packages import ALL, SUITES
+from appliance.bundle.revision import export
 from appliance.stack import apt
 from appliance.stack.root import CA_FOLDER, cache_folder
 
@@ -42,6 +44,8 @@ class Request:
     """tar.gz of the production models."""
     grafana: Path | None = None
     """Grafana's Debian package."""
+    release: str = ""
+    """Tag or commit that is bundled; empty takes the files as they are in the repository now."""
 
 
 def create(request: Request, progress: Progress) -> Path:
@@ -58,10 +62,11 @@ def create(request: Request, progress: Progress) -> Path:
     request.output.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=request.output.resolve().parent, prefix=".bundle-") as name:
         folder = Path(name)
-        progress("packing the release")
-        release = _pack_release(request.repository, folder / "release")
-        progress("fetching Debian packages and wheels")
-        _collect(fresh_root(SUITES[request.debian], progress), folder, request.repository / "requirements.lock")
+        with _tree(request) as tree:
+            release = _pack_release(tree, folder / "release")
+            progress(f"packed the release {release['name']}")
+            progress("fetching Debian packages and wheels")
+            _collect(fresh_root(SUITES[request.debian], progress), folder, tree / "requirements.lock")
         if request.grafana is not None:
             shutil.copy(request.grafana, folder / "debs" / "grafana.deb")
         if request.models is not None:
@@ -75,6 +80,16 @@ def create(request: Request, progress: Progress) -> Path:
         progress("writing the file")
         _write_tar(folder, request.output)
     return request.output
+
+
+@contextmanager
+def _tree(request: Request) -> Iterator[Path]:
+    """The files that are bundled."""
+    if not request.release:
+        yield request.repository
+        return
+    with tempfile.TemporaryDirectory(prefix="setu-release-") as name:
+        yield export(request.repository, request.release, Path(name) / "tree")
 
 
 def fresh_root(suite: str, progress: Progress) -> Path:

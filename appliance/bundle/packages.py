@@ -5,7 +5,7 @@ from __future__ import annotations
 SUITES = {"14": "forky"}
 """Debian releases that package all of it."""
 BASE = ("ca-certificates", "nftables", "python3-apt", "systemd-timesyncd", "tzdata", "unattended-upgrades")
-TELEPHONY = ("asterisk", "asterisk-modules", "asterisk-config", "fail2ban", "redis-server")
+TELEPHONY = ("asterisk", "asterisk-modules", "asterisk-config", "fail2ban", "logrotate", "redis-server")
 APPLIANCE = ("python3", "python3-venv", "python3-systemd", "espeak-ng", "baresip-core")
 MONITORING = ("prometheus", "prometheus-node-exporter", "prometheus-redis-exporter", "prometheus-process-exporter")
 ALL = (*BASE, *TELEPHONY, *APPLIANCE, *MONITORING)

@@ -19,13 +19,14 @@ def bundle_group() -> None:
 
 
 @bundle_group.command("create")
+@click.option("--release", default="", metavar="TAG", help="Tag or commit to bundle; without it the files as they are now.")
 @click.option("--profile", type=click.Choice(["starter", "production"]), default="starter", show_default=True)
 @click.option("--debian", type=click.Choice(sorted(SUITES)), default="14", show_default=True, help="Release on the nodes.")
 @click.option("--models", type=_FILE, default=None, help="tar.gz with the models of the production profile.")
 @click.option("--grafana", type=_FILE, default=None, help="Grafana's Debian package.")
 @click.option("--key", type=_FILE, default=Path("build/bundle.key"), show_default=True, help="ed25519 key that signs; made when missing.")
 @click.option("-o", "--output", type=_FILE, required=True, help="The file to write.")
-def create_command(profile: str, debian: str, models: Path | None, grafana: Path | None, key: Path, output: Path) -> None:
-    """Fetch what a fresh machine would install, add this release, sign it. Needs root and the package mirrors."""
-    create(Request(REPOSITORY, output, key, debian, profile, models, grafana), click.echo)
+def create_command(release: str, profile: str, debian: str, models: Path | None, grafana: Path | None, key: Path, output: Path) -> None:
+    """Fetch what a fresh machine would install, add the release, sign it. Needs root and the package mirrors."""
+    create(Request(REPOSITORY, output, key, debian, profile, models, grafana, release), click.echo)
     click.echo(f"{output}: {output.stat().st_size / 1e6:.0f} MB, signed; give the site {key}.pub by another way than the file")
