@@ -26,22 +26,25 @@ _worker_option = click.option("--worker", type=click.IntRange(1), default=None, 
 @_worker_option
 @click.option("--timeout", "timeout_s", type=click.FloatRange(0), default=3600.0, show_default=True, metavar="S", help="Longest wait.")
 def drain_command(config_file: Path | None, worker: int | None, timeout_s: float) -> None:
-    """Take no new calls on this node, or on one worker, and return when those that run have ended by themselves.
+    """Take no new calls on this node, or on one worker, and return when those that are interpreted have ended by themselves.
 
-    New callers reach the agents without an interpreter meanwhile, in a cluster another node. It holds over restarts until
-    `appliance undrain`. Exit status 1 when calls still run after the longest wait; they are left alone, and so is the mark.
+    New callers reach the agents without an interpreter meanwhile, in a cluster another node. Calls that need no interpreter
+    any more are not waited for: they go on when the worker is stopped. It holds over restarts until `appliance undrain`.
+    Exit status 1 when calls still run after the longest wait; they are left alone, and so is the mark.
     """
     loaded = loaded_config(config_file)
     numbers = _numbers(loaded, worker)
     _mark(loaded, worker, on=True)
     began = said = time.monotonic()
     while True:
-        running, unaware = _running(loaded, numbers)
+        running, direct, unaware = _running(loaded, numbers)
         now = time.monotonic()
         if unaware and now - began > SEEN_S:
             raise NodeError(f"{' '.join(unaware)} still takes calls", hint="systemctl restart its unit, which gives its calls away")
         if not running and not unaware:
-            click.echo("drained, no call is running")
+            click.echo(f"drained, no call is {'interpreted' if direct else 'running'}")
+            if direct:
+                click.echo(f"{direct} go on without interpreter, also when the workers are stopped; Asterisk must stay")
             return
         if now - began > timeout_s:
             click.echo(f"{running} calls still run after {timeout_s:g} s", err=True)
@@ -84,12 +87,16 @@ def _mark(loaded: LoadedConfig, worker: int | None, *, on: bool) -> None:
         raise NodeError(f"{marks.file(worker)}: {error.strerror}", hint="run it as root") from error
 
 
-def _running(loaded: LoadedConfig, numbers: list[int]) -> tuple[int, list[str]]:
-    """Calls of these workers, and which of them have not seen the mark; one that does not answer has no calls."""
+def _running(loaded: LoadedConfig, numbers: list[int]) -> tuple[int, int, list[str]]:
+    """Calls of these workers that need them, those that do not, and which workers have not seen the mark.
+
+    One that does not answer has no calls.
+    """
     found: list[WorkerStatus] = []
     for number in numbers:
         try:
             found.append(worker_status(loaded, number))
         except NoAnswer:
             continue
-    return sum(status.calls for status in found), [status.worker for status in found if not status.drained]
+    direct = sum(status.direct for status in found)
+    return sum(status.calls for status in found) - direct, direct, [status.worker for status in found if not status.drained]

@@ -96,6 +96,7 @@ class Worker:
             "uptime_s": round(time.time() - self.started_at, 1),
             "asterisk": self.ari.connected,
             "calls": len(self.calls),
+            "direct": sum(call.state.phase == "direct" for call in self.calls.values()),
             "max_calls": self.admission.max_calls,
             "channels": sum(len(call.state.held & call.names.channels.keys()) for call in self.calls.values()),
             "bridges": sum(len(call.state.held & call.names.bridges.keys()) for call in self.calls.values()),

@@ -150,7 +150,7 @@ async def test_a_full_worker_lets_the_dialplan_join_a_call_left_behind(stage: St
     assert stage.asterisk.in_dialplan == [(caller, "worker-gone")]
 
 
-PUSH = "CHANNEL(hangup_handler_push)"
+PUSH, WIPE = "CHANNEL(hangup_handler_push)", "CHANNEL(hangup_handler_wipe)"
 
 
 async def test_asterisk_knows_what_to_do_should_this_worker_die(stage: Stage) -> None:
@@ -160,10 +160,15 @@ async def test_asterisk_knows_what_to_do_should_this_worker_die(stage: Stage) ->
     channels = stage.asterisk.channels
     name = f"setu-1-{call.call_id}"
     assert channels[caller].variables["setu_call"] == name
-    assert channels[f"{name}-caller-media"].variables[PUSH] == f"leg-lost,s,1(1,{channels[caller].name},{name})"
+    media = channels[f"{name}-caller-media"]
+    assert media.variables[PUSH] == f"leg-lost,s,1(1,{channels[caller].name},{name})"
+    assert WIPE not in media.variables
+    assert stage.worker.status()["direct"] == 0
     await stage.asterisk.digit(caller, "0")
     await stage.until(lambda: stage.worker.status()["media_sockets"] == 0, "joined")
+    assert stage.worker.status()["direct"] == 1
     agent = f"{name}-to-agent"
+    assert media.variables[WIPE] == "", "whom we have joined, nobody takes apart because we let go of the media and die"
     assert channels[caller].variables[PUSH] == f"party-left,s,1(1,{agent})"
     assert channels[agent].variables[PUSH] == f"party-left,s,1(1,{channels[caller].name})"
     others = [channel for channel in (*channels, *call.names.all_channels) if channel != agent]

@@ -114,6 +114,22 @@ def test_drain_returns_when_the_last_call_has_ended(config_file: Path, monkeypat
         assert not stub()["drained"]
 
 
+def test_drain_does_not_wait_for_calls_that_are_no_longer_interpreted(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(drain, "LOOK_EVERY_S", 0.02)
+    answers = iter([{"calls": 3, "direct": 1}, {"calls": 3, "direct": 2}])
+    marks = DrainMarks(load(config_file).state_dir)
+
+    def worker() -> dict[str, Any]:
+        drained = marks.holds(1)
+        return WORKER | {"drained": drained} | (next(answers, {"calls": 2, "direct": 2}) if drained else {})
+
+    with worker_answering(config_file, worker):
+        code, output = run(config_file, "drain", "--timeout", "20")
+    assert (code, output.splitlines()[0]) == (0, "drained, no call is interpreted")
+    assert output.splitlines()[1].startswith("2 go on without interpreter")
+    assert next(answers, None) is None, "it did not wait for the one that was interpreted"
+
+
 def test_drain_gives_up_waiting_but_stays_drained(config_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(drain, "LOOK_EVERY_S", 0.02)
     with worker_answering(config_file, Stub(config_file, [1])):
