@@ -70,6 +70,15 @@ def test_check_mode_finds_nothing_to_change(node: Node) -> None:
     assert recap(output, node)["changed"] == 0
 
 
+def test_old_records_and_logs_go_by_themselves(node: Node) -> None:
+    assert in_node(node, "systemctl is-enabled appliance-expire.timer logrotate.timer").split() == ["enabled", "enabled"]
+    in_node(node, "systemctl start appliance-expire.service")
+    assert "deleted 0 calls" in in_node(node, "journalctl --quiet --no-pager --output=cat --unit=appliance-expire.service")
+    in_node(node, "logrotate --force /etc/logrotate.d/appliance-asterisk")
+    assert in_node(node, "stat -c '%U %G %a' /var/log/asterisk/security").strip() == "asterisk asterisk 640"
+    assert "104857600" in in_node(node, "grep 'Max file size' /proc/$(pidof asterisk)/limits")
+
+
 def test_no_secret_is_readable_or_printed(node: Node) -> None:
     from lab.inventory import passwords
 

@@ -36,7 +36,8 @@ rm -rf /etc/asterisk /var/lib/asterisk /var/log/asterisk /var/spool/asterisk /va
     /etc/redis /var/lib/redis /var/log/redis /etc/fail2ban /var/lib/fail2ban /var/log/fail2ban.log* \
     /etc/prometheus /var/lib/prometheus /var/log/prometheus /etc/default/prometheus* /etc/grafana /var/lib/grafana /var/log/grafana \
     /etc/apt/sources.list.d/grafana.list /etc/apt/keyrings/grafana.asc /etc/apt/apt.conf.d/60appliance-upgrades \
-    /etc/apt/sources.list.d/appliance-* /etc/apt/apt.conf.d/95appliance-bundle /etc/apt/appliance-bundle.list /etc/systemd/journald.conf.d/appliance.conf /usr/local/bin/appliance
+    /etc/apt/sources.list.d/appliance-* /etc/apt/apt.conf.d/95appliance-bundle /etc/apt/appliance-bundle.list /etc/systemd/journald.conf.d/appliance.conf \
+    /etc/logrotate.d/appliance-asterisk /usr/local/bin/appliance
 rmdir /etc/systemd/journald.conf.d 2>/dev/null || true
 rm -f /etc/nftables.conf /etc/timezone
 for file in nftables.conf timezone; do
