@@ -15,6 +15,7 @@ from appliance.errors import ApplianceError
 from appliance.gateway.access import Credentials
 from appliance.gateway.app import create_app
 from appliance.gateway.assembly import open_worker
+from appliance.gateway.collector import settled
 from appliance.gateway.server import WorkerServer, listen
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.calibration import of_recogniser
@@ -42,7 +43,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     unit = Unit()
-    server = WorkerServer(create_app(lambda: open_worker(loaded, options.worker, belief, unit), credentials), unit)
+    app = create_app(settled(lambda: open_worker(loaded, options.worker, belief, unit)), credentials)
+    server = WorkerServer(app, unit)
     with listener:
         log.info("listening", extra={"host": gateway.host, "port": gateway.port + options.worker - 1})
         if belief.calibration is None:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Awaitable, Callable
-from typing import Any
+from typing import Any, cast
 
 from litestar import WebSocket
 from litestar.exceptions import WebSocketDisconnect
 
 from appliance.telephony.errors import SocketClosed
 from appliance.telephony.socket import NORMAL, PROTOCOL_ERROR, TOO_BIG
-from appliance.web.sockets import EXTENSION
+from appliance.web.sockets import EXTENSION, BoundedSocket
 
 FAULTS = {PROTOCOL_ERROR: "frame", 1007: "not-utf8", TOO_BIG: "too-big"}
 """Closing codes by which the server itself, or the peer, says that a message was wrong."""
@@ -28,7 +28,8 @@ class AsgiSocket:
         self._rejected = rejected
         # What carries audio goes past the layers of the framework, which cost more than the audio itself.
         extensions: Any = websocket.scope.get("extensions") or {}
-        direct = extensions.get(EXTENSION)
+        direct = self.short_cut = cast(BoundedSocket | None, extensions.get(EXTENSION))
+        """Past the ASGI messages; None where another server accepted the socket."""
         self._receive: Callable[[], Awaitable[Any]] = websocket.receive if direct is None else direct.receive
         self._send = websocket.send
         self._send_audio: Callable[[bytes], Awaitable[None]] | None = None if direct is None else direct.send_audio

@@ -73,7 +73,7 @@ async def media_socket(socket: WebSocket[Any, Any, Any]) -> None:
     accepted = await _accept(socket, MEDIA_PROTOCOL)
     if accepted is None:
         return
-    media = WebSocketMedia(accepted, socket.query_params.get("leg", ""), counted=counting.media)
+    media = WebSocketMedia(accepted, socket.query_params.get("leg", ""), counted=counting.media, short_cut=accepted.short_cut)
     try:
         await socket.app.state.worker.gate.serve(media, accepted)
     except MediaNotConnected as error:

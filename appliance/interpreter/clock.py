@@ -6,12 +6,14 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable
+from time import perf_counter
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from appliance.interpreter.leg import PREBUFFER, Leg
+from appliance.interpreter.mixing import all_scaled
 from appliance.telemetry import metrics
 from appliance.telephony.media import FRAME_S
 
@@ -91,50 +93,67 @@ class MediaClock:
                 due += missed * FRAME_S
                 for _ in range(min(missed, PREBUFFER)):
                     self.tick(self.now())
-            begun = self.now()
-            self.tick(begun)
+            begun_s = perf_counter()
+            self.tick(self.now())
             self.ticks += 1
-            metrics.TICK.observe(self.now() - begun)
+            metrics.TICK.observe(perf_counter() - begun_s)
 
     def tick(self, now_s: float) -> None:
         """One step of every leg. A leg that raises is lost, the others go on."""
         for leg in list(self._streams):
             leg.fill()
-        while self._listen(now_s):
-            pass
+        legs = list(self._streams)
+        while legs:
+            legs = self._listen(legs, now_s)
         for leg, until_s in list(self._retired.items()):
             if now_s >= until_s:
                 self.remove(leg)
+        self._play(now_s)
+
+    def _play(self, now_s: float) -> None:
+        alike: list[Leg] = []
+        voices, gains = [], []
         for leg in list(self._streams):
             if leg.lost:
                 continue
             try:
-                leg.play(now_s)
-            except Exception as error:  # noqa: BLE001 - see the docstring
+                voice = leg.play(now_s)
+            except Exception as error:  # noqa: BLE001 - see `tick`
+                self._broken(leg, error)
+                continue
+            if voice is not None:
+                alike.append(leg)
+                voices.append(voice[0])
+                gains.append(voice[1])
+        for leg, (pcm, rms) in zip(alike, all_scaled(voices, gains), strict=True):
+            try:
+                leg.send(pcm, rms)
+            except Exception as error:  # noqa: BLE001 - see `tick`
                 self._broken(leg, error)
 
-    def _listen(self, now_s: float) -> bool:
-        """One window of every leg that has one; False when none has."""
+    def _listen(self, among: list[Leg], now_s: float) -> list[Leg]:
+        """One window of every leg that has one; those legs, which may have another."""
         legs, windows = [], []
-        for leg in self._streams:
+        for leg in among:
             window = leg.window()
             if window is not None:
                 legs.append(leg)
                 windows.append(window)
         if not legs:
-            return False
+            return []
         probabilities = self._probabilities(legs, windows, now_s)
         for leg, window, probability in zip(legs, windows, probabilities, strict=True):
             try:
                 leg.heard(window, probability, now_s)
             except Exception as error:  # noqa: BLE001 - see `tick`
                 self._broken(leg, error)
-        return True
+        return [leg for leg in legs if leg in self._streams]
 
     def _probabilities(self, legs: list[Leg], windows: list[Samples], now_s: float) -> list[float]:
         """Of speech; none where the detector fails, so that what is open ends and prompts and translations are still played."""
         try:
-            return [float(value) for value in self._vad.run([self._streams[leg] for leg in legs], windows)]
+            told: list[float] = self._vad.run([self._streams[leg] for leg in legs], windows).tolist()
+            return told
         except Exception as error:
             metrics.FALLBACKS.labels("no-voice-activity").inc()
             if now_s - self._complained_s >= _COMPLAIN_EVERY_S:

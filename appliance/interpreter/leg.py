@@ -11,12 +11,13 @@ import numpy as np
 
 from appliance.config.schema import Config
 from appliance.events import Party
-from appliance.interpreter.playout import SILENCE, Playout, Samples
+from appliance.interpreter.mixing import Samples
+from appliance.interpreter.playout import SILENCE, Playout
 from appliance.speech.echo import EchoGuard
 from appliance.speech.listen import Listener, ListenEvent
 from appliance.speech.vad import RATE, WINDOW
 from appliance.telemetry import metrics
-from appliance.telephony.media import FRAME_BYTES, FRAME_S, AudioReceived, MarkReached, MediaEnded, MediaTransport
+from appliance.telephony.media import FRAME_BYTES, FRAME_S, AudioFeed, AudioReceived, MarkReached, MediaEnded, MediaTransport
 
 log = logging.getLogger(__name__)
 
@@ -86,7 +87,10 @@ class Leg:
         """Read the transport until it ends. The call owns the task, and starts another one after `rewire`."""
         reason = "media ended"
         transport = self._transport
+        feed = transport if isinstance(transport, AudioFeed) else None
         try:
+            if feed is not None:
+                feed.feed(self._receive)
             async for event in transport.events():
                 match event:
                     case AudioReceived(pcm=pcm):
@@ -100,6 +104,9 @@ class Leg:
         except Exception as error:
             log.exception("the media of a leg broke", extra={"party": self.party})
             reason = f"media broke: {error}"
+        finally:
+            if feed is not None:
+                feed.feed(None)
         self.fail(reason)
 
     def fail(self, reason: str) -> None:
@@ -129,7 +136,7 @@ class Leg:
         """The next 512 samples received, if they are there."""
         if len(self._inbound) < _WINDOW_BYTES:
             return None
-        pcm = np.frombuffer(bytes(self._inbound[:_WINDOW_BYTES]), np.int16)
+        pcm = np.frombuffer(self._inbound[:_WINDOW_BYTES], np.int16)
         del self._inbound[:_WINDOW_BYTES]
         return pcm
 
@@ -151,21 +158,33 @@ class Leg:
             if self._ticks_without_audio % _SILENT_TICKS == 0 and not self.lost:
                 self._observer.on_silent(self, self._ticks_without_audio * FRAME_S)
 
-    def play(self, now_s: float) -> None:
-        """Send the next 20 ms."""
+    def play(self, now_s: float) -> tuple[bytes, int] | None:
+        """Send the next 20 ms.
+
+        Returns:
+            instead of sending it, what is only the other party's voice at a constant level: 640 bytes and the gain (of 2^15).
+            `send` it when it is scaled.
+        """
         original = self.peer.take_original() if self.peer is not None else None
+        if original is not None and (gain := self.playout.steady_gain()):
+            return original, gain
         frame = self.playout.next_frame(original)
-        if not self._sent:
-            for _ in range(PREBUFFER):
-                self._transport.send(SILENCE)
-        self._transport.send(frame.pcm)
-        self._sent += 1
-        self._guard.played(frame.rms)
+        self.send(frame.pcm, frame.rms)
         for key in frame.started:
             self._observer.on_started(self, key, now_s)
         for key in frame.ended:
             self._marks[key] = None
             self._transport.mark(key)
+        return None
+
+    def send(self, pcm: bytes, rms: float) -> None:
+        """Send 20 ms whose loudness is known."""
+        if not self._sent:
+            for _ in range(PREBUFFER):
+                self._transport.send(SILENCE)
+        self._transport.send(pcm)
+        self._sent += 1
+        self._guard.played(rms)
 
     def take_original(self) -> bytes | None:
         """The next 20 ms of this party's own voice."""

@@ -5,20 +5,19 @@ All work on samples of a prompt or translation is done once when it is queued; a
 
 from __future__ import annotations
 
-import math
 from collections import deque
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from appliance.audio.tempo import faster
 from appliance.config.schema import Play
+from appliance.interpreter.mixing import RAMP_UP, UNITY, Samples, rms, scaled
 from appliance.speech.echo import envelope
 from appliance.telephony.media import FRAME_BYTES, FRAME_S, FRAME_SAMPLES, SAMPLE_RATE
 
-Samples = npt.NDArray[np.int16]
 Kind = Literal["prompt", "menu", "translation"]
 """Prompts give way to speech, the keypad menu to a key, translations to nothing."""
 Original = Literal["under", "alone", "off"]
@@ -37,16 +36,12 @@ _LOUDEST = 0.9
 """Peak of a piece as a share of full scale, less what the other voice may add."""
 DUCKED_DB = -12.0
 """Level of what is played while the listener himself talks: he hears that it goes on, and himself."""
-_UNITY = 1 << 15
-"""A gain of 1 in the fixed-point numbers frames are mixed with."""
-_BENEATH = round(_UNITY * 10 ** (-14 / 20))
+_BENEATH = round(UNITY * 10 ** (-14 / 20))
 """Gain of a voice that is heard alone while the appliance says something: the words must be understood, the voice not lost."""
-_DUCKED = round(_UNITY * 10 ** (DUCKED_DB / 20))
-_RAMP_UP = (np.arange(1, FRAME_SAMPLES + 1, dtype=np.int32) * (_UNITY // FRAME_SAMPLES)).astype(np.int32)
+_DUCKED = round(UNITY * 10 ** (DUCKED_DB / 20))
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     pcm: bytes
     """640 bytes."""
     rms: float
@@ -92,13 +87,13 @@ class Playout:
     """The queue of one leg."""
 
     def __init__(self, play: Play) -> None:
-        self._under = round(_UNITY * 10 ** (play.original_voice_db / 20)) if play.original_voice else 0
-        self._peak = 32767 * min(_LOUDEST, max(0.5, 1 - self._under / _UNITY))
+        self._under = round(UNITY * 10 ** (play.original_voice_db / 20)) if play.original_voice else 0
+        self._peak = 32767 * min(_LOUDEST, max(0.5, 1 - self._under / UNITY))
         self._queue: deque[_Piece] = deque()
         self._original: Original = "under"
         self._gain = 0  # of the other voice in the frame before
         self._ducked = False
-        self._level = _UNITY  # of what is played, in the frame before
+        self._level = UNITY  # of what is played, in the frame before
 
     @property
     def playing(self) -> Kind | None:
@@ -153,7 +148,7 @@ class Playout:
         self._queue = deque(piece for piece in self._queue if piece.kind != kind)
         if current is not None and current.kind == kind and 0 < current.place < current.speech_frames:
             first = current.place * FRAME_SAMPLES
-            tail = (current.pcm[first : first + FRAME_SAMPLES] * (1 - _RAMP_UP / _UNITY)).astype(np.int16)
+            tail = (current.pcm[first : first + FRAME_SAMPLES] * (1 - RAMP_UP / UNITY)).astype(np.int16)
             self._queue.appendleft(_Piece(kind, "", "", tail, tail.tobytes(), envelope(tail), 1))
         return tuple(piece.ended for piece in dropped if piece.ended)
 
@@ -164,6 +159,17 @@ class Playout:
     def duck(self, ducked: bool) -> None:
         """Say whether the listener talks himself: prompts and translations are played more quietly meanwhile, and none is lost."""
         self._ducked = ducked
+
+    def steady_gain(self) -> int:
+        """Gain (of 2^15) at which the next frame is the other party's voice alone, as was the frame before; 0 when there is more to it.
+
+        Whoever is told a gain scales the voice himself, with those of all legs at once, and does not ask for this frame.
+        """
+        gain = self._gain
+        if self._queue or gain == UNITY or not gain or self._target_gain(None) != gain:
+            return 0
+        self._level = _DUCKED if self._ducked else UNITY
+        return gain
 
     def next_frame(self, original: bytes | None) -> Frame:
         """The next 20 ms.
@@ -189,7 +195,7 @@ class Playout:
 
     def _target_gain(self, piece: _Piece | None) -> int:
         if self._original == "alone":
-            return _UNITY if piece is None else max(self._under, _BENEATH)
+            return UNITY if piece is None else max(self._under, _BENEATH)
         if self._original == "off" or (piece is not None and piece.kind != "translation"):
             return 0
         return self._under
@@ -197,37 +203,24 @@ class Playout:
     def _mixed(self, piece: _Piece | None, original: bytes | None, started: tuple[str, ...], ended: tuple[str, ...]) -> Frame:
         before, self._gain = self._gain, self._target_gain(piece)
         place = piece.place - 1 if piece is not None else 0
-        level, self._level = self._level, _DUCKED if self._ducked else _UNITY
-        full = level == self._level == _UNITY
+        level, self._level = self._level, _DUCKED if self._ducked else UNITY
+        full = level == self._level == UNITY
         if original is None or not (before or self._gain):
             if piece is None:
                 return Frame(SILENCE, 0.0, started, ended) if started or ended else _SILENT
             if full:
                 return Frame(piece.raw[place * FRAME_BYTES : (place + 1) * FRAME_BYTES], float(piece.levels[place]), started, ended)
-            return _frame(_scaled(piece.frame(place), level, self._level), started, ended)
+            return _frame(scaled(piece.frame(place), level, self._level), started, ended)
         voice = np.frombuffer(original, np.int16)
-        if before == self._gain == _UNITY and piece is None:
-            return Frame(original, _rms(voice), started, ended)
-        mixed = _scaled(voice, before, self._gain)
+        if before == self._gain == UNITY and piece is None:
+            return Frame(original, rms(voice), started, ended)
+        mixed = scaled(voice, before, self._gain)
         if piece is not None:
-            mixed += piece.frame(place) if full else _scaled(piece.frame(place), level, self._level)
-            if max(before, self._gain) > _UNITY - round(_UNITY * self._peak / 32767):
+            mixed += piece.frame(place) if full else scaled(piece.frame(place), level, self._level)
+            if max(before, self._gain) > UNITY - round(UNITY * self._peak / 32767):
                 np.clip(mixed, -32768, 32767, out=mixed)
         return _frame(mixed, started, ended)
 
 
-def _scaled(samples: Samples, before: int, after: int) -> npt.NDArray[np.int32]:
-    """A frame with a gain that moves from one value to the other."""
-    if before == after:
-        return samples * np.int32(after) >> 15
-    moving: npt.NDArray[np.int32] = samples * (before + ((after - before) * _RAMP_UP >> 15)) >> 15
-    return moving
-
-
 def _frame(samples: npt.NDArray[np.int32], started: tuple[str, ...], ended: tuple[str, ...]) -> Frame:
-    return Frame(samples.astype(np.int16).tobytes(), _rms(samples), started, ended)
-
-
-def _rms(frame: npt.NDArray[np.integer]) -> float:
-    wide = frame.astype(np.float32)
-    return math.sqrt(float(np.dot(wide, wide)) / FRAME_SAMPLES)
+    return Frame(samples.astype(np.int16).tobytes(), rms(samples), started, ended)

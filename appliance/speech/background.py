@@ -37,6 +37,8 @@ class Background:
         self._voices = True
         self._windows = 0
         self._begin = self._go_on = 0.0
+        self.energy = 0.0
+        """Mean square of the last windows (0.1 s)."""
 
     def take(self, energy: float, probability: float) -> None:
         """The next window.
@@ -47,7 +49,7 @@ class Background:
         """
         self._energies.append(energy)
         self._probabilities.append(probability)
-        smoothed = self.energy
+        smoothed = self.energy = sum(self._energies) / _SMOOTHED
         self._quietest, self._loudest = min(self._quietest, smoothed), max(self._loudest, smoothed)
         self._voices = self._voices and max(self._probabilities) >= _VOICES
         self._windows += 1
@@ -63,8 +65,3 @@ class Background:
     def covers(self, *, speaking: bool) -> bool:
         """Whether the last windows are no louder than the room, given whether an utterance goes on."""
         return self.energy < (self._go_on if speaking else self._begin)
-
-    @property
-    def energy(self) -> float:
-        """Mean square of the last windows (0.1 s)."""
-        return sum(self._energies) / _SMOOTHED

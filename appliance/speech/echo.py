@@ -6,6 +6,7 @@ does not follow it, not even when both talk at once.
 
 from __future__ import annotations
 
+from array import array
 from dataclasses import dataclass
 
 import numpy as np
@@ -58,12 +59,13 @@ class EchoGuard:
 
     def __init__(self) -> None:
         self._length = round(HISTORY_S / FRAME_S)
-        self._played = np.zeros(self._length, np.float32)
+        self._written = array("f", bytes(4 * self._length))  # written to a value at a time, for which an array of numpy is slow
+        self._played = np.frombuffer(self._written, np.float32)
         self._frames = 0
 
     def played(self, rms: float) -> None:
         """The next 20 ms sent to the party had this RMS (0 for silence)."""
-        self._played[self._frames % self._length] = rms
+        self._written[self._frames % self._length] = rms
         self._frames += 1
 
     def loudest_echo(self) -> float:
@@ -97,10 +99,12 @@ def judge(heard: Envelope, played: Envelope) -> EchoVerdict:
         return _NO_ECHO
     best = _NO_ECHO
     energy = heard * heard
+    roots, played_roots = np.sqrt(heard), np.sqrt(played)
     loud = heard > _FLOOR
     for lag in range(_FIRST_LAG, _LAST_LAG + 1):
-        source = played[_LAST_LAG - lag : _LAST_LAG - lag + len(heard)]
-        correlation = _correlation(heard, source)
+        stretch = slice(_LAST_LAG - lag, _LAST_LAG - lag + len(heard))
+        source = played[stretch]
+        correlation = _correlation(roots, played_roots[stretch])
         if correlation <= best.correlation:
             continue
         both = loud & (source > _FLOOR)
@@ -115,8 +119,7 @@ def judge(heard: Envelope, played: Envelope) -> EchoVerdict:
 
 
 def _correlation(first: Envelope, second: Envelope) -> float:
-    """Pearson correlation of the square roots: loud vowels must not decide alone."""
-    one = np.sqrt(first) - np.sqrt(first).mean()
-    two = np.sqrt(second) - np.sqrt(second).mean()
+    """Pearson correlation; of square roots of levels, since loud vowels must not decide alone."""
+    one, two = first - first.mean(), second - second.mean()
     scale = float(np.sqrt((one * one).sum() * (two * two).sum()))
     return float((one * two).sum()) / scale if scale > 0 else 0.0

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 SAMPLE_RATE = 16_000
 """Hz; `slin16` on every transport."""
@@ -58,3 +58,12 @@ class MediaTransport(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+@runtime_checkable
+class AudioFeed(Protocol):
+    """A transport that need not make an event of each frame it receives."""
+
+    def feed(self, take: Callable[[bytes], None] | None) -> None:
+        """From now on received audio goes to `take`, and no `AudioReceived` is made of it; None: as before."""
+        ...

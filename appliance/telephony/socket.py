@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 NORMAL = 1000
@@ -32,4 +33,16 @@ class MessageSocket(Protocol):
 
     async def close(self, code: int = NORMAL, reason: str = "") -> None:
         """Close; never fails, also when closed already."""
+        ...
+
+
+class ShortCut(Protocol):
+    """A way around the queues of a `MessageSocket`, for the one sort of message that comes and goes fifty times a second."""
+
+    def hand_over(self, take: Callable[[bytes], None], size: int) -> None:
+        """From now on binary messages of just this size go to `take` as soon as they come; all others are received."""
+        ...
+
+    def send_now(self, payload: bytes) -> bool:
+        """Send a binary message; False when it cannot be sent just now, or not any more."""
         ...

@@ -26,7 +26,7 @@ from appliance.telephony.media import (
     MediaEvent,
     MediaStarted,
 )
-from appliance.telephony.socket import NORMAL, PROTOCOL_ERROR, TOO_BIG, MessageSocket
+from appliance.telephony.socket import NORMAL, PROTOCOL_ERROR, TOO_BIG, MessageSocket, ShortCut
 
 log = logging.getLogger(__name__)
 
@@ -68,9 +68,17 @@ class WebSocketMedia:
         leg: id of the media channel if known from the socket's address, else it becomes known with `MEDIA_START`.
         counted: called with what went wrong and how often: `late-out`, `unread-in`, `malformed`, `odd-length`, `too-big`,
             `mark-dropped`, `xoff`, `asterisk-error`, `stalled`.
+        short_cut: of the socket, if it has one, for frames of 20 ms.
     """
 
-    def __init__(self, socket: MessageSocket, leg: str = "", *, counted: Callable[[str, int], None] = lambda what, times: None) -> None:
+    def __init__(
+        self,
+        socket: MessageSocket,
+        leg: str = "",
+        *,
+        counted: Callable[[str, int], None] = lambda what, times: None,
+        short_cut: ShortCut | None = None,
+    ) -> None:
         self.leg = leg
         self.started = asyncio.Event()
         """Set at `MEDIA_START`."""
@@ -86,7 +94,9 @@ class WebSocketMedia:
         self._paused = False
         self._in: deque[MediaEvent] = deque()
         self._in_ready = asyncio.Event()
+        self._take: Callable[[bytes], None] | None = None
         self._malformed = 0
+        self._short_cut = short_cut
         self._sending_since: float | None = None
         """Since when the writer waits for the socket to take a message."""
 
@@ -95,6 +105,9 @@ class WebSocketMedia:
     def send(self, pcm: bytes) -> None:
         """Queue audio (whole 20 ms frames of 640 bytes). While Asterisk has too much or the socket is stuck, new audio is dropped."""
         if self.closed.is_set():
+            return
+        waits = self._out or self._paused or self._sending_since is not None
+        if self._short_cut is not None and not waits and self._short_cut.send_now(pcm):
             return
         frames = max(1, len(pcm) // FRAME_BYTES)
         if self._frames_out + frames > OUT_FRAMES:
@@ -123,6 +136,10 @@ class WebSocketMedia:
 
     # Beyond MediaTransport
 
+    def feed(self, take: Callable[[bytes], None] | None) -> None:
+        """See `AudioFeed`."""
+        self._take = take
+
     def flush(self) -> None:
         """Give up all audio that has not been played yet, here and in Asterisk. Marks in it are never reached."""
         self._out.clear()
@@ -132,6 +149,8 @@ class WebSocketMedia:
 
     async def serve(self) -> None:
         """Carry audio until either side closes."""
+        if self._short_cut is not None:
+            self._short_cut.hand_over(self._receive, FRAME_BYTES)
         writer = asyncio.create_task(self._write(), name=f"media-writer {self.leg}")
         watch = asyncio.create_task(self._watch(), name=f"media-watch {self.leg}")
         try:
@@ -209,6 +228,12 @@ class WebSocketMedia:
 
     # Inwards
 
+    def _receive(self, pcm: bytes) -> None:
+        if self._take is not None:
+            self._take(pcm)
+        elif not self.closed.is_set():
+            self._emit(AudioReceived(pcm))
+
     def _emit(self, event: MediaEvent) -> None:
         if len(self._in) >= IN_EVENTS:
             oldest = next((place for place, waiting in enumerate(self._in) if isinstance(waiting, AudioReceived)), 0)
@@ -231,7 +256,7 @@ class WebSocketMedia:
                     self._counted("odd-length", 1)
                     self._malformed += 1
                 elif message:
-                    self._emit(AudioReceived(message))
+                    self._receive(message)
             elif len(message) > MAX_TEXT:
                 self._counted("too-big", 1)
                 return await self._end("here", TOO_BIG, "message too big")

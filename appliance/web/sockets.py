@@ -14,6 +14,12 @@ from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIO
 from websockets.frames import Frame
 from websockets.http11 import Request
 from websockets.protocol import State
+from websockets.streams import StreamReader
+
+try:
+    from websockets.speedups import apply_mask
+except ImportError:  # a build without it is slower
+    from websockets.utils import apply_mask
 
 MOST_PINGS = 20
 """In a second; Asterisk sends none or one in many seconds."""
@@ -23,6 +29,11 @@ EXTENSION = "setu.socket"
 """Under which a connection finds itself in its ASGI scope."""
 _BINARY = 0x82
 _SHORT, _MEDIUM = 126, 127
+_MASKED = 0x80
+_HEAD = 8
+"""Bytes before the content of a masked message of 126 to 65,535 bytes: 4 of its kind and size, 4 of its mask."""
+_BETWEEN_MESSAGES = StreamReader.at_eof.__code__
+"""Where the parser waits when it has nothing of a further frame; were it to wait elsewhere, messages would only take the long way."""
 
 
 class BoundedSocket(WebSocketsSansIOProtocol):
@@ -31,6 +42,9 @@ class BoundedSocket(WebSocketsSansIOProtocol):
     rejected: Callable[[str], None]
     _pings = 0
     _pings_since = 0.0
+    _take: Callable[[bytes], None] | None = None
+    _whole = b""
+    _step = 0
 
     def handle_connect(self, event: Request) -> None:
         super().handle_connect(event)
@@ -40,16 +54,46 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             extensions: dict[str, Any] = self.scope["extensions"]
             extensions[EXTENSION] = self
 
-    async def send_audio(self, payload: bytes) -> None:
+    def hand_over(self, take: Callable[[bytes], None], size: int) -> None:
+        """From now on binary messages of just this size (126 to 65,535 bytes) go to `take` when they come, not to `receive`.
+
+        A message that comes in pieces, or in one go behind another one, is received like any other; nothing more is read
+        until it was.
+        """
+        self._whole = bytes((_BINARY, _MASKED | _SHORT)) + size.to_bytes(2, "big")
+        self._step = _HEAD + size
+        self._take = take
+
+    def data_received(self, data: bytes) -> None:
+        if self._take is not None and data.startswith(self._whole) and self._is_between_messages():
+            place, step = 0, self._step
+            while len(data) >= place + step and data.startswith(self._whole, place):
+                mask, payload = data[place + 4 : place + _HEAD], data[place + _HEAD : place + step]
+                self._take(apply_mask(payload, mask))
+                place += step
+            if place == len(data):
+                return
+            data = data[place:]
+        super().data_received(data)
+
+    def _is_between_messages(self) -> bool:
+        conn = self.conn
+        return (
+            conn.state is State.OPEN
+            and conn.current_size is None  # no message is coming in pieces
+            and not conn.extensions
+            and _innermost(conn.parser) is _BETWEEN_MESSAGES
+        )
+
+    def send_now(self, payload: bytes) -> bool:
         """One binary message of an accepted socket, without the layers between: each leg sends 50 of them a second.
 
-        Raises:
-            ClientDisconnected: the socket has ended.
+        False: it was not sent, because the peer does not read or the socket has ended.
         """
         if not self.writable.is_set():
-            await self.writable.wait()
+            return False
         if self.disconnected or self.close_sent or not self.handshake_complete or self.conn.state is not State.OPEN:
-            raise ClientDisconnected
+            return False
         size = len(payload)
         if size < _SHORT:
             head = bytes((_BINARY, size))
@@ -58,6 +102,18 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         else:
             head = bytes((_BINARY, _MEDIUM)) + size.to_bytes(8, "big")
         self.transport.write(head + payload)
+        return True
+
+    async def send_audio(self, payload: bytes) -> None:
+        """`send_now` once the peer reads.
+
+        Raises:
+            ClientDisconnected: the socket has ended.
+        """
+        if not self.writable.is_set():
+            await self.writable.wait()
+        if not self.send_now(payload):
+            raise ClientDisconnected
 
     def handle_ping(self) -> None:
         now = self.loop.time()
@@ -76,6 +132,13 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         elif not self.transport.is_closing():
             self.conn.fail(1009, "too many pieces")
             self.handle_parser_exception()
+
+
+def _innermost(generator: object) -> object:
+    """The code in which a chain of generators waits."""
+    while (inner := getattr(generator, "gi_yieldfrom", None)) is not None:
+        generator = inner
+    return getattr(generator, "gi_code", None)
 
 
 def bounded_socket(rejected: Callable[[str], None]) -> type[BoundedSocket]:

@@ -1,5 +1,6 @@
 import asyncio
 import time
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -143,6 +144,57 @@ async def test_the_other_partys_voice_is_never_more_than_a_tenth_of_a_second_lat
     first = leg.take_original()
     assert first is not None
     assert np.frombuffer(first, np.int16)[0] == 45
+
+
+async def test_parties_hear_each_other_quietly_whatever_their_number() -> None:
+    clock = MediaClock(LoudDetector())
+    pairs = [(leg_of(clock), leg_of(clock)) for _ in range(3)]
+    for (caller, _, _), (agent, _, _) in pairs:
+        caller.peer, agent.peer = agent, caller
+    for tick in range(4):
+        for number, ((caller, _, _), (agent, _, _)) in enumerate(pairs, 1):
+            caller._receive(np.full(320, 1000 * number, np.int16).tobytes())
+            agent._receive(np.full(320, -1000 * number, np.int16).tobytes())
+        clock.tick(tick * FRAME_S)
+    for number, ((_, caller_phone, _), (_, agent_phone, _)) in enumerate(pairs, 1):
+        assert len(caller_phone.frames) == len(agent_phone.frames) == 4 + PREBUFFER
+        np.testing.assert_array_equal(agent_phone.frames[-1], np.full(320, 100 * number), "20 dB down, as configured")
+        np.testing.assert_allclose(caller_phone.frames[-1], np.full(320, -100 * number), atol=1)
+
+
+async def test_a_leg_that_cannot_send_a_voice_is_lost_and_the_others_go_on() -> None:
+    clock = MediaClock(LoudDetector())
+    (caller, caller_phone, lost), (agent, agent_phone, _) = leg_of(clock), leg_of(clock)
+    caller.peer, agent.peer = agent, caller
+    for tick in range(6):
+        caller._receive(np.full(320, 1000, np.int16).tobytes())
+        agent._receive(np.full(320, 1000, np.int16).tobytes())
+        if tick == 3:
+            caller_phone.send = lambda pcm: 1 / 0  # type: ignore[assignment, return-value]
+        clock.tick(tick * FRAME_S)
+    assert lost.lost == ["broke: division by zero"]
+    assert len(agent_phone.frames) == 6 + PREBUFFER
+
+
+async def test_audio_that_a_transport_feeds_makes_no_events_and_ends_with_the_reading() -> None:
+    class Feeding(Phone):
+        take: Callable[[bytes], None] | None = None
+
+        def feed(self, take: Callable[[bytes], None] | None) -> None:
+            self.take = take
+
+    phone = Feeding()
+    leg = Leg("caller", phone, Config(), Watcher())
+    reading = asyncio.create_task(leg.run())
+    await asyncio.sleep(0)
+    assert phone.take is not None
+    phone.take(bytes(2 * WINDOW))
+    window = leg.window()
+    assert window is not None
+    assert len(window) == WINDOW
+    reading.cancel()
+    await asyncio.gather(reading, return_exceptions=True)
+    assert phone.take is None
 
 
 async def test_marks_come_back_as_ends() -> None:

@@ -3,7 +3,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 
 import pytest
 from scripted_socket import ScriptedSocket, settle
@@ -214,3 +214,90 @@ async def test_a_second_socket_for_a_leg_is_turned_away() -> None:
     assert gate.open == {first.media}
     first.socket.peer_closes()
     await asyncio.wait_for(serving, 1)
+
+
+class Direct:
+    """A `ShortCut` whose peer reads or does not."""
+
+    def __init__(self, socket: ScriptedSocket) -> None:
+        self.open = True
+        self.take: Callable[[bytes], None] = lambda payload: None
+        self._socket = socket
+
+    def hand_over(self, take: Callable[[bytes], None], size: int) -> None:
+        assert size == FRAME_BYTES
+        self.take = take
+
+    def send_now(self, payload: bytes) -> bool:
+        if self.open:
+            self._socket.sent.append(payload)
+        return self.open
+
+
+@pytest.fixture
+async def short(leg: Leg) -> AsyncIterator[tuple[WebSocketMedia, ScriptedSocket, Direct]]:
+    socket = ScriptedSocket()
+    direct = Direct(socket)
+    media = WebSocketMedia(socket, "leg", counted=leg._count, short_cut=direct)
+    task = asyncio.create_task(media.serve())
+    await settle()
+    yield media, socket, direct
+    await media.close()
+    await asyncio.wait_for(task, 1)
+
+
+async def test_frames_go_out_at_once_and_never_before_what_waits(short: tuple[WebSocketMedia, ScriptedSocket, Direct]) -> None:
+    media, socket, direct = short
+    media.send(FRAME)
+    assert socket.sent == [FRAME], "without waiting for a task"
+    media.mark("u1")
+    media.send(FRAME[::-1])
+    await settle()
+    assert socket.sent == [FRAME, '{"command":"MARK_MEDIA","correlation_id":"u1"}', FRAME[::-1]]
+    direct.open = False
+    media.send(FRAME)
+    direct.open = True
+    media.send(FRAME[::-1])
+    await settle()
+    assert socket.sent[3:] == [FRAME + FRAME[::-1]]
+
+
+async def test_a_frame_does_not_overtake_one_that_is_being_sent(short: tuple[WebSocketMedia, ScriptedSocket, Direct]) -> None:
+    media, socket, direct = short
+    socket.taking.clear()
+    direct.open = False
+    media.send(FRAME)
+    await settle()
+    direct.open = True
+    media.send(FRAME[::-1])
+    assert socket.sent == []
+    socket.taking.set()
+    await settle()
+    assert socket.sent == [FRAME, FRAME[::-1]]
+
+
+async def test_no_frame_goes_out_after_xoff_or_the_end(short: tuple[WebSocketMedia, ScriptedSocket, Direct]) -> None:
+    media, socket, _ = short
+    socket.arrives('{"event": "MEDIA_XOFF"}')
+    await settle()
+    media.send(FRAME)
+    await settle()
+    assert socket.sent == []
+    await media.close()
+    media.send(FRAME)
+    assert socket.sent == []
+
+
+async def test_audio_goes_to_whom_it_is_fed_and_else_becomes_events(short: tuple[WebSocketMedia, ScriptedSocket, Direct]) -> None:
+    media, socket, direct = short
+    direct.take(FRAME)
+    taken: list[bytes] = []
+    media.feed(taken.append)
+    direct.take(FRAME[::-1])
+    socket.arrives(FRAME[:320], b"odd")
+    await settle()
+    assert taken == [FRAME[::-1], FRAME[:320]]
+    media.feed(None)
+    direct.take(FRAME)
+    await media.close()
+    assert [event async for event in media.events()] == [AudioReceived(FRAME), AudioReceived(FRAME), MediaEnded("closed by the gateway")]
