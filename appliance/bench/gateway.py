@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import httpx
@@ -17,12 +18,13 @@ import psutil
 import uvloop
 
 from appliance.bench import clips, fixed_engines, wire
+from appliance.bench.counted import Counted, counted
 from appliance.bench.errors import BenchError
 from appliance.bench.line import FRAME_S, Clip, missing
 from appliance.bench.load import Load, Spoken
 from appliance.bench.processes import Measured, answers, python, running, this_process_on, two_cores
 from appliance.bench.results import Result
-from appliance.bench.window import Records, Window, counter, row
+from appliance.bench.window import Records, Window, row, turned_away
 from appliance.bench.workplace import workplace
 from appliance.config.load import LoadedConfig, load
 from appliance.config.schema import Listen
@@ -103,24 +105,29 @@ async def _hold(
     ):
         await _until(lambda: _accepting(http), START_TALKING_S, "the gateway does not take calls")
         empty_mb = gateway.memory_mb
-        held = 0
+        began = await _counted(http)
+        offered = 0
         for step in steps:
             tell(f"{step} calls")
-            await calls.add_calls(step - held)
-            held = step
+            await calls.add_calls(step - offered)
+            offered = step
 
-            async def all_talk(legs: int = 2 * step) -> bool:
+            async def all_talk(offered: int = step) -> bool:
                 calls.check()
-                return calls.talking >= legs
+                return calls.talking >= 2 * (offered - calls.turned_away)
 
-            if not await _happens(all_talk, START_TALKING_S):
-                notes.append(f"of {step} calls {calls.talking // 2} came about, {calls.turned_away} were turned away: not measured")
+            settled = await _happens(all_talk, START_TALKING_S)
+            away = _why((await _counted(http)).since(began).refused, calls.turned_away)
+            if not settled or not calls.talking:
+                notes.append(f"of {step} calls {calls.talking // 2} came about, turned away: {turned_away(away)}; not measured")
                 break
             await asyncio.sleep(SETTLE_S)
-            windows.append(await _watch(http, gateway, others, calls, step, window_s, empty_mb))
+            window = await _watch(http, gateway, others, calls, step, window_s, empty_mb)
+            windows.append(replace(window, turned_away=away))
             await asyncio.sleep(AFTER_S)
-            if windows[-1].late:
-                notes.append(f"late at {step} calls: no more were added")
+            if window.late or away:
+                what = f"turned away: {turned_away(away)}" if away else "late"
+                notes.append(f"{what} at {step} calls: no more were added")
                 break
         calls.hang_up_all()
         if not await _happens(lambda: _empty(http), END_S):
@@ -129,7 +136,7 @@ async def _hold(
 
 
 async def _watch(
-    http: httpx.AsyncClient, gateway: Measured, others: Sequence[Measured], calls: Load, step: int, window_s: float, empty_mb: float
+    http: httpx.AsyncClient, gateway: Measured, others: Sequence[Measured], calls: Load, offered: int, window_s: float, empty_mb: float
 ) -> Window:
     me = psutil.Process()
 
@@ -138,7 +145,7 @@ async def _watch(
         return float(own.user + own.system) + sum(other.cpu_s for other in others)
 
     legs = list(calls.legs.values())
-    counted = await _counters(http)
+    had = await _counted(http)
     before = (gateway.cpu_s, load_cpu_s(), calls.late_slots, [(leg.line.received, leg.line.gaps) for leg in legs])
     began = time.monotonic()
     await asyncio.sleep(window_s)
@@ -146,28 +153,33 @@ async def _watch(
     ended = time.monotonic()
     span = ended - began
     gateway_s, load_s = gateway.cpu_s - before[0], load_cpu_s() - before[1]
-    frames = [(leg.line.received - had[0], leg.line.gaps - had[1]) for leg, had in zip(legs, before[3], strict=True)]
+    frames = [(leg.line.received - first[0], leg.line.gaps - first[1]) for leg, first in zip(legs, before[3], strict=True)]
     late_slots = calls.late_slots - before[2]
-    after = await _counters(http)
+    meanwhile = (await _counted(http)).since(had)
     return Window(
-        calls=step,
+        offered=offered,
+        calls=len(legs) // 2,
         legs=len(legs),
         began_s=began,
         ended_s=ended,
         gateway_cpu=gateway_s / span,
         load_cpu=load_s / span,
-        late_ticks=after[0] - counted[0],
+        counted=meanwhile,
         frames_late=sum(gaps for _, gaps in frames),
-        frames_lost=sum(missing(received, span) for received, _ in frames) + after[1] - counted[1],
+        frames_lost=sum(missing(received, span) for received, _ in frames) + meanwhile.dropped,
         load_late=late_slots,
-        memory_mb_per_call=(gateway.memory_mb - empty_mb) / step,
+        memory_mb_per_call=(gateway.memory_mb - empty_mb) / max(1, len(legs) // 2),
     )
 
 
-async def _counters(http: httpx.AsyncClient) -> tuple[int, int]:
-    """Late ticks, and frames that the gateway gave up, since its start."""
-    text = (await http.get("/metrics")).text
-    return counter(text, "setu_late_ticks_total"), counter(text, "setu_media_dropped_frames_total")
+async def _counted(http: httpx.AsyncClient) -> Counted:
+    return counted((await http.get("/metrics")).text)
+
+
+def _why(refused: Mapping[str, int], turned_away: int) -> dict[str, int]:
+    """Why callers were sent to the dialplan; a call that was begun and then given up is counted by no reason."""
+    given_up = turned_away - sum(refused.values())
+    return {**refused, **({"given up": given_up} if given_up > 0 else {})}
 
 
 async def _records(loaded: LoadedConfig) -> Records:

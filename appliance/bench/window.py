@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 
 from appliance.bench import fixed_engines
+from appliance.bench.counted import Counted
 from appliance.bench.figures import beyond_s, spread_ms
 from appliance.bench.line import FRAME_S
 from appliance.bench.load import Spoken
@@ -28,18 +28,23 @@ Records = dict[tuple[str, str], list[UtteranceText]]
 class Window:
     """What was seen while a number of calls was held; times are monotonic seconds."""
 
+    offered: int
     calls: int
+    """That came about."""
     legs: int
     began_s: float
     ended_s: float
     gateway_cpu: float
     load_cpu: float
     """Shares of a core."""
-    late_ticks: int
+    counted: Counted
+    """By the worker itself, meanwhile."""
     frames_late: int
     frames_lost: int
     load_late: int
     memory_mb_per_call: float
+    turned_away: Mapping[str, int] = field(default_factory=dict)
+    """Of those offered, by why."""
 
     @property
     def frames(self) -> int:
@@ -49,7 +54,7 @@ class Window:
     @property
     def late(self) -> bool:
         ticks = (self.ended_s - self.began_s) / FRAME_S
-        return self.late_ticks > LATE_SHARE * ticks or self.frames_late + self.frames_lost > LATE_SHARE * self.frames
+        return self.counted.late_ticks > LATE_SHARE * ticks or self.frames_late + self.frames_lost > LATE_SHARE * self.frames
 
 
 def row(window: Window, spoken: Iterable[Spoken], records: Records, wall_offset_s: float) -> Row:
@@ -62,10 +67,15 @@ def row(window: Window, spoken: Iterable[Spoken], records: Records, wall_offset_
     delays = [delay for utterance in said if (delay := _beyond(utterance, records, wall_offset_s)) is not None]
     spread = spread_ms(delays)
     return {
+        "offered": window.offered,
         "calls": window.calls,
+        "turned away": turned_away(window.turned_away),
         "legs": window.legs,
         "gateway CPU %": round(100 * window.gateway_cpu, 1),
-        "late ticks": window.late_ticks,
+        "tick p50 ms": _ms(window.counted.tick_s(0.5)),
+        "tick p99 ms": _ms(window.counted.tick_s(0.99)),
+        "tick max ms": _ms(window.counted.tick_s(1.0)),
+        "late ticks": window.counted.late_ticks,
         "frames late": window.frames_late,
         "frames lost": window.frames_lost,
         "delay p50 ms": spread.p50 if spread else None,
@@ -79,6 +89,15 @@ def row(window: Window, spoken: Iterable[Spoken], records: Records, wall_offset_
     }
 
 
+def turned_away(reasons: Mapping[str, int]) -> str:
+    """How many calls were not taken, and why."""
+    return ", ".join(f"{count} {why}" for why, count in sorted(reasons.items())) or "none"
+
+
+def _ms(seconds: float | None) -> float | None:
+    return None if seconds is None else round(1000 * seconds, 1)
+
+
 def _beyond(utterance: Spoken, records: Records, wall_offset_s: float) -> float | None:
     """Delay beyond endpoint wait and engines; None where nothing was heard, or nobody knows what the endpoint wait was."""
     if utterance.heard_s is None:
@@ -90,9 +109,3 @@ def _beyond(utterance: Spoken, records: Records, wall_offset_s: float) -> float 
         return None
     wait_s = nearest.delays.get("endpoint_wait", 0.0)
     return beyond_s(utterance.heard_s - utterance.ended_s, wait_s, PAUSE_WINDOWS * WINDOW_S, fixed_engines.ENGINES_S)
-
-
-def counter(exposition: str, name: str) -> int:
-    """Sum of a counter over its labels, in what `/metrics` answers."""
-    values = re.findall(rf"^{re.escape(name)}(?:{{[^}}]*}})? (\S+)$", exposition, re.MULTILINE)
-    return round(sum(map(float, values)))

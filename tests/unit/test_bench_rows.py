@@ -6,6 +6,7 @@ import pytest
 
 from appliance.bench import batching, calls, window
 from appliance.bench.batching import Answers
+from appliance.bench.counted import Counted
 from appliance.bench.fixed_engines import ENGINES_S
 from appliance.bench.load import Spoken
 from appliance.bench.window import Window
@@ -16,13 +17,14 @@ from appliance.store.transcripts import UtteranceText
 
 WALL_OFFSET_S = 1_000_000.0
 WINDOW = Window(
+    offered=10,
     calls=10,
     legs=20,
     began_s=100.0,
     ended_s=110.0,
     gateway_cpu=0.123,
     load_cpu=0.5,
-    late_ticks=0,
+    counted=Counted(),
     frames_late=3,
     frames_lost=0,
     load_late=0,
@@ -74,14 +76,16 @@ def test_a_few_late_frames_are_no_reason_to_stop_and_many_are() -> None:
     assert WINDOW.frames == 10_000
     assert not WINDOW.late
     assert replace(WINDOW, frames_late=60, frames_lost=60).late
-    assert replace(WINDOW, late_ticks=6).late
+    assert replace(WINDOW, counted=Counted(late_ticks=6)).late
 
 
-def test_a_counter_is_the_sum_over_its_labels() -> None:
-    text = '# TYPE x_total counter\nx_total{a="1"} 2.0\nx_total{a="2"} 3.0\nx_total_more 9.0\ny_total 4.0\n'
-    assert window.counter(text, "x_total") == 5
-    assert window.counter(text, "y_total") == 4
-    assert window.counter(text, "z_total") == 0
+def test_a_row_of_the_gateway_tells_of_ticks_and_of_calls_that_were_turned_away() -> None:
+    row = window.row(WINDOW, [], {}, WALL_OFFSET_S)
+    assert (row["offered"], row["turned away"], row["tick p99 ms"]) == (10, "none", None)
+    seen = replace(WINDOW, offered=15, turned_away={"busy": 4, "full": 1}, counted=Counted(ticks={0.004: 50, 0.008: 100}))
+    row = window.row(seen, [], {}, WALL_OFFSET_S)
+    assert (row["offered"], row["calls"], row["turned away"]) == (15, 10, "4 busy, 1 full")
+    assert (row["tick p50 ms"], row["tick p99 ms"], row["tick max ms"]) == (4.0, 7.9, 8.0)
 
 
 def test_a_row_of_batching_sets_both_servers_side_by_side() -> None:
