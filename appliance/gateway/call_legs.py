@@ -13,6 +13,7 @@ from appliance.telephony.errors import AriError, AriRefused
 from appliance.telephony.websocket_media import WebSocketMedia
 
 CONFLICT = 409
+WATCH, FORGET_WATCH = "CHANNEL(hangup_handler_push)", "CHANNEL(hangup_handler_wipe)"
 
 
 class CallLegs:
@@ -125,7 +126,7 @@ class CallLegs:
     def _when_it_ends(self, channel: str, place: str, *arguments: str) -> ari.AriRequest:
         """Let the dialplan look whether this worker is still there when the channel ends."""
         handler = f"{place}({','.join([str(self._services.worker), *arguments])})"
-        return ari.set_variable(channel, "CHANNEL(hangup_handler_push)", handler)
+        return ari.set_variable(channel, WATCH, handler)
 
     async def join(self) -> None:
         """Both parties hear each other, without us.
@@ -139,6 +140,8 @@ class CallLegs:
         await request(ari.add_to_bridge(self._names.bridges["caller-bridge"], *channels))
         caller, agent = self._names.channels["caller"], self._names.channels["agent"]
         ends = [self._when_it_ends(caller, PARTY_LEFT, agent), self._when_it_ends(agent, PARTY_LEFT, self._names.caller_name)]
+        if "caller" in self._bridged:  # should we die before his media channel has ended, he must not be taken out of the common bridge
+            ends.append(ari.set_variable(self._names.leg("caller")[1], FORGET_WATCH, ""))
         with contextlib.suppress(AriError):  # one of them has just hung up
             await asyncio.gather(*map(request, ends))
 

@@ -49,10 +49,11 @@ class ToneStack:
     def number(self) -> str:
         return self.loaded.config.telephony.company_number
 
-    def start(self, name: str) -> None:
-        """Start a process of the stack, in its place in the configuration."""
+    def start(self, name: str, *options: str) -> None:
+        """Start a process of the stack, in its place in the configuration; with options of `tone_gateway` when it is a worker."""
         if name.startswith("gateway-"):
-            command = [sys.executable, str(TONE_GATEWAY), "--worker", name.removeprefix("gateway-"), "--config", str(self.loaded.file)]
+            number = name.removeprefix("gateway-")
+            command = [sys.executable, str(TONE_GATEWAY), "--worker", number, "--config", str(self.loaded.file), *options]
             command = ["setpriv", "--pdeathsig", "TERM", "--", *command]
         else:
             command = ["sh", "-c", processes(self.loaded, self.layout, self.programs)[name]]
@@ -144,7 +145,7 @@ class ToneStack:
             await asyncio.sleep(0.1)
         raise AssertionError(f"no call\n{self.evidence()}")
 
-    def settled(self, timeout_s: float = 8.0) -> None:
+    def settled(self, timeout_s: float = 15.0) -> None:
         """Waits until Asterisk and all workers that run have nothing left of any call."""
         self.until(lambda: not self.left(), "the end of everything", timeout_s)
 

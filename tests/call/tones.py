@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import wave
+import asyncio
+import time
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,10 @@ import numpy as np
 from appliance.phone import wav
 
 STEP_S = 0.1
+HEARD_S = 20.0
+"""A tone has arrived by then, on however busy a machine: behind what else its listener is told."""
+_HEADER_BYTES, _RATE_AT, _CHANNELS_AT = 44, 24, 22
+"""Of the recordings, which say how long they are only when the call has ended."""
 LOUD = 500
 """Of 32768; what the codec makes of silence is below 20."""
 
@@ -20,16 +25,27 @@ def tone(pitch_hz: int, length_s: float = 1.0) -> wav.Samples:
 
 
 def heard(folder: Path) -> list[int]:
-    """What a telephone received, from its recording: the pitch of each tenth of a second in Hz, 0 for silence."""
+    """What a telephone has received so far, from its recording: the pitch of each tenth of a second in Hz, 0 for silence."""
     (file,) = folder.glob("dump-*-dec.wav")
-    with wave.open(str(file)) as recording:
-        rate = recording.getframerate()
-        samples = np.frombuffer(recording.readframes(recording.getnframes()), "<i2").astype(float)
+    data = file.read_bytes()
+    if len(data) <= _HEADER_BYTES:
+        return []
+    channels, rate = (int.from_bytes(data[place : place + size], "little") for place, size in ((_CHANNELS_AT, 2), (_RATE_AT, 4)))
+    whole = (len(data) - _HEADER_BYTES) // (2 * channels) * channels
+    samples = np.frombuffer(data, "<i2", whole, _HEADER_BYTES)[::channels].astype(float)
     size = round(STEP_S * rate)
     steps = samples[: len(samples) // size * size].reshape(-1, size)
     spectrum = np.abs(np.fft.rfft(steps * np.hanning(size), axis=1))
     pitch = spectrum.argmax(axis=1) / STEP_S
     return [round(value) if np.abs(step).max() > LOUD else 0 for value, step in zip(pitch, steps, strict=True)]
+
+
+async def until_heard(folder: Path, pitch_hz: int, least_s: float = 0.8, timeout_s: float = HEARD_S) -> None:
+    """Returns when a telephone has received so much of a tone; fails telling what it has received."""
+    began = time.monotonic()
+    while not (list(folder.glob("dump-*-dec.wav")) and has(heard(folder), pitch_hz, least_s)):  # noqa: ASYNC240
+        assert time.monotonic() - began < timeout_s, f"{folder.name} has not heard {least_s} s of {pitch_hz} Hz: {heard(folder)}"
+        await asyncio.sleep(0.1)
 
 
 def has(pitches: list[int], pitch_hz: int, least_s: float = 0.4) -> bool:

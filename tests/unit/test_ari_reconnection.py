@@ -101,7 +101,7 @@ async def test_a_call_left_behind_is_interpreted_again(stage: Stage) -> None:
     caller, agent = await stage.asterisk.call_left_behind(GONE)
     await stage.state("interpreting")
     assert stage.states == ["resuming", "interpreting"]
-    assert {"start", "say caller speak_now"} <= set(stage.told)
+    await stage.until(lambda: {"start", "say caller speak_now"} <= set(stage.told), "he is asked to speak")
     assert stage.interpreters[0].context.adopted
     (started,) = [event for event in stage.events if isinstance(event, CallStarted)]
     assert (started.call_id, started.called_number, started.worker) == ("20260102-030405-ab12", "1800", "gateway-1")
