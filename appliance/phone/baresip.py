@@ -21,14 +21,29 @@ import numpy as np
 from appliance.phone import netstring, wav
 from appliance.phone.errors import PhoneDied, PhoneError
 from appliance.phone.phone_config import PhoneAccount, free_port, user_agent, write_configuration
-from appliance.phone.phone_events import PhoneEnded, PhoneEvent, Registered, RegistrationFailed, decode_event
+from appliance.phone.phone_events import (
+    CallClosed,
+    CallEstablished,
+    CallRinging,
+    IncomingCall,
+    PhoneEnded,
+    PhoneEvent,
+    Registered,
+    RegistrationFailed,
+    decode_event,
+)
 from appliance.phone.program import PhoneProgram
 
 TAIL_S = 0.4
 """Silence added to speech: the mixer drops what is left in its buffer when a file ends."""
 _START_S = 10.0
-_ANSWER_S = 5.0
+_ANSWER_S = 10.0
 _QUIT_S = 3.0
+_STATUS_S = 1.0
+"""Between the end of its control connection and that of the process."""
+_MIXER_S = 4.0
+"""Until the mixer is ready for the next speech after the end of the one before: about 0.8 s as a rule, more on a busy machine."""
+_RETRY_S = 0.02
 
 EventT = TypeVar("EventT", bound=PhoneEvent)
 
@@ -48,6 +63,8 @@ class Phone:
         self._reading: asyncio.Task[None] | None = None
         self._commands = 0
         self._speeches = 0
+        self._said_at = 0.0
+        """When what was said last has ended, but for the mixer, `time.monotonic()`."""
 
     @classmethod
     @contextlib.asynccontextmanager
@@ -81,6 +98,11 @@ class Phone:
     def alive(self) -> bool:
         return self._process.returncode is None
 
+    @property
+    def in_call(self) -> bool:
+        """Whether a call has been answered and has not ended."""
+        return isinstance(self._last_of_call(), CallEstablished)
+
     async def dial(self, number: str) -> float:
         """Call a number at the server; returns the time just before the INVITE was asked for (`time.monotonic()`)."""
         asked = time.monotonic()
@@ -88,16 +110,30 @@ class Phone:
         return asked
 
     async def say(self, samples: wav.Samples) -> float:
-        """Start to speak (int16, 8 kHz) and return at once; what was being said must have ended.
+        """Start to speak (int16, 8 kHz) and return at once, but for the rest of what is being said, which is waited for.
 
         Returns:
             The time of the command (`time.monotonic()`); the first sample is sent about 0.1 s later.
+
+        Raises:
+            PhoneError: there is no call; the message tells.
         """
         self._speeches += 1
         name = f"said{self._speeches}.wav"
         wav.write(self.folder / name, samples_with_tail(samples))
-        asked = time.monotonic()
-        await self._command("mixausrc_enc_start", f"aufile {(self.folder / name).resolve()} 100 100")
+        await asyncio.sleep(max(0.0, self._said_at - time.monotonic()))
+        while True:
+            asked = time.monotonic()
+            try:
+                await self._command("mixausrc_enc_start", f"aufile {(self.folder / name).resolve()} 100 100")
+                break
+            except PhoneDied:
+                raise
+            except PhoneError:
+                if not (self.in_call and asked < self._said_at + _MIXER_S):
+                    raise
+            await asyncio.sleep(_RETRY_S)
+        self._said_at = asked + len(samples) / wav.TELEPHONE_HZ
         return asked
 
     async def press(self, digits: str) -> None:
@@ -126,7 +162,7 @@ class Phone:
             await self._news.wait_for(found)
         event = self.seen(kind)
         if event is None:
-            raise PhoneDied(f"the telephone of {self.account.user} has ended", hint=f"see {self.folder / 'baresip.log'}")
+            raise self._died()
         return event
 
     async def _connect(self, port: int) -> None:
@@ -137,9 +173,7 @@ class Phone:
                 break
             except OSError:
                 if not self.alive or time.monotonic() > give_up:
-                    raise PhoneError(
-                        f"the telephone of {self.account.user} did not start", hint=f"see {self.folder / 'baresip.log'}"
-                    ) from None
+                    raise PhoneError(f"the telephone of {self.account.user} did not start", hint=self._see_log) from None
                 await asyncio.sleep(0.02)
         self._reading = asyncio.create_task(self._read(reader), name=f"phone-{self.account.user}")
 
@@ -162,7 +196,12 @@ class Phone:
             while True:
                 await self._take(json.loads(await netstring.read(reader)))
         except (asyncio.IncompleteReadError, ConnectionError):
-            await self._happened(PhoneEnded())
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._process.wait(), _STATUS_S)
+            await self._happened(PhoneEnded(status=self._process.returncode))
+            for answer in self._answers.values():
+                if not answer.done():
+                    answer.set_exception(self._died())
 
     async def _take(self, message: dict[str, Any]) -> None:
         if message.get("response"):
@@ -171,7 +210,8 @@ class Phone:
                 if message.get("ok"):
                     answer.set_result(str(message.get("data", "")))
                 else:
-                    answer.set_exception(PhoneError(f"the telephone of {self.account.user} refused: {message.get('data')}"))
+                    refusal = f"the telephone of {self.account.user} refused: {message.get('data')}; {self._state_of_call()}"
+                    answer.set_exception(PhoneError(refusal, hint=self._see_log))
             return
         event = decode_event(message)
         if event is not None:
@@ -182,9 +222,33 @@ class Phone:
             self.events.append(replace(event, at=time.monotonic()))
             self._news.notify_all()
 
+    def _last_of_call(self) -> PhoneEvent | None:
+        kinds = IncomingCall | CallRinging | CallEstablished | CallClosed
+        return next((event for event in reversed(self.events) if isinstance(event, kinds)), None)
+
+    def _state_of_call(self) -> str:
+        """For a message: most commands are refused for want of a call."""
+        match self._last_of_call():
+            case None:
+                return "it has had no call"
+            case CallClosed(at, reason):
+                return f"its call ended {time.monotonic() - at:.1f} s ago ({reason or 'no reason given'})"
+            case CallEstablished(at):
+                return f"its call was answered {time.monotonic() - at:.1f} s ago"
+        return "its call is not answered yet"
+
+    def _died(self) -> PhoneDied:
+        ended = self.seen(PhoneEnded)
+        how = "" if ended is None or ended.status is None else f" with status {ended.status}"
+        return PhoneDied(f"the telephone of {self.account.user} has ended{how}; {self._state_of_call()}", hint=self._see_log)
+
+    @property
+    def _see_log(self) -> str:
+        return f"see {self.folder / 'baresip.log'}"
+
     async def _command(self, name: str, parameters: str = "") -> str:
         if self._writer is None or self.seen(PhoneEnded):
-            raise PhoneDied(f"the telephone of {self.account.user} has ended", hint=f"see {self.folder / 'baresip.log'}")
+            raise self._died()
         self._commands += 1
         token = str(self._commands)
         answer = self._answers[token] = asyncio.get_running_loop().create_future()
@@ -217,5 +281,5 @@ class Phone:
 
 
 def samples_with_tail(samples: wav.Samples) -> wav.Samples:
-
+    """Speech as it is given to the mixer."""
     return np.concatenate([samples, np.zeros(round(TAIL_S * wav.TELEPHONE_HZ), np.int16)])

@@ -47,6 +47,9 @@ class CallClosed(PhoneEvent):
 class PhoneEnded(PhoneEvent):
     """The process has ended."""
 
+    status: int | None = None
+    """Its exit status, negative: the signal that ended it; None when it has closed its control connection only."""
+
 
 def decode_event(message: dict[str, Any]) -> PhoneEvent | None:
     """The event in a message of the control port, None for those that do not matter here."""
