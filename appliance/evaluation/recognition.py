@@ -50,9 +50,7 @@ class Listening:
         found = None if self.held else await self._language(transcript, text, len(heard) / audio.RATE)
         latency_s = time.monotonic() - began
         confirmed = prefix_agreement(await self._partial(heard, transcript.language), text)
-        evidence = Evidence(
-            text, transcript.avg_logprob, transcript.no_speech_prob, confirmed, transcript.agreement, transcript.empty_prob
-        )
+        evidence = Evidence(text, transcript.avg_logprob, transcript.no_speech_prob, confirmed, transcript.agreement, transcript.empty_prob)
         translation = Translated()
         if self.translate and row.target_language and not is_wordless(evidence):
             began = time.monotonic()

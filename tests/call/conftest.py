@@ -26,8 +26,8 @@ from appliance.stack.procfile import asterisk_cli, processes
 from appliance.stack.programs import Programs
 from appliance.stack.render import render
 
-SETTLED_S = 8.0
-"""A call that has ended leaves nothing behind after this."""
+SETTLED_S = 15.0
+"""A call that has ended leaves nothing behind after this, on however busy a machine."""
 RING_S = 6.0
 
 

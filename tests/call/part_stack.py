@@ -81,10 +81,16 @@ class PartStack(Running):
 
     def metric(self, name: str) -> float:
         """Of the gateway: the value of a metric as it is written, labels included; 0 when it is not there."""
-        gateway = self.loaded.config.gateway
-        text = httpx.get(f"http://{gateway.host}:{gateway.port}/metrics", timeout=5, trust_env=False).text
-        match = re.search(rf"^{re.escape(name)} (\S+)$", text, re.MULTILINE)
+        match = re.search(rf"^{re.escape(name)} (\S+)$", self._metrics(), re.MULTILINE)
         return float(match.group(1)) if match else 0.0
+
+    def all_asked(self) -> bool:
+        """Whether there is no model server that the gateway leaves alone."""
+        return all(float(value) == 0 for value in re.findall(r"^setu_model_circuit_open\{\S+ (\S+)$", self._metrics(), re.MULTILINE))
+
+    def _metrics(self) -> str:
+        gateway = self.loaded.config.gateway
+        return httpx.get(f"http://{gateway.host}:{gateway.port}/metrics", timeout=5, trust_env=False).text
 
 
 def _listens(path: Path) -> bool:

@@ -58,7 +58,7 @@ async def test_the_node_accepts_itself_and_no_real_agent_rings(node: Running, ph
     assert call["detected"] == "ta"
     assert all(lane["words"] >= 0.7 and 0 < lane["delay_s"] < 3 for lane in call["lanes"].values())
     assert "has taken no calls yet" in node.asterisk("queue show it")
-    assert "has taken 1 calls" in node.asterisk("queue show acceptance")
+    assert f"has taken {call['attempts']} calls" in node.asterisk("queue show acceptance")
     last = kept(node.loaded.state_dir)
     assert last is not None
     assert last.passed
@@ -81,7 +81,7 @@ def test_a_drained_stack_takes_no_calls_until_it_is_undrained(node: Running) -> 
     shown = command(node, "status")
     assert (shown.returncode, "drained: node" in shown.stdout) == (1, True)
     assert command(node, "undrain").returncode == 0
-    assert command(node, "status", "--wait", "5").returncode == 0
+    assert command(node, "status", "--wait", "20").returncode == 0
 
 
 def test_a_registration_that_is_not_answered_is_seen(node: Running) -> None:

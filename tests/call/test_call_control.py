@@ -13,8 +13,7 @@ from pathlib import Path
 
 import pytest
 from tone_interpreter import PITCH_HZ, ToneInterpreter
-from tones import LOUD as LOUD
-from tones import STEP_S, has, heard, tone
+from tones import STEP_S, has, heard, tone, until_heard
 
 from appliance.events import CallEnded, CallStateChanged, Event
 from appliance.gateway.access import Credentials
@@ -113,13 +112,13 @@ async def test_the_caller_waits_with_music_until_the_agent_answers(gateway: Gate
     async with dialled(gateway, phones, answer_after_s=4.0) as (caller, agent):
         await gateway.reaches("connecting")
         await gateway.reaches("interpreting")
-        await asyncio.sleep(1.0)
+        await until_heard(phones / "caller", PITCH_HZ["speak_now"], 0.5)
         await caller.say(tone(CALLER_HZ))
-        await asyncio.sleep(1.6)
+        await until_heard(phones / "agent", CALLER_HZ)
         await agent.say(tone(AGENT_HZ))
-        await asyncio.sleep(1.6)
+        await until_heard(phones / "caller", AGENT_HZ)
         await caller.hang_up()
-        await agent.wait_for(CallClosed, 8)
+        await agent.wait_for(CallClosed, 15)
         assert (await gateway.over()).outcome == "interpreted"
     caller_heard, agent_heard = heard(phones / "caller"), heard(phones / "agent")
     spoken = [PITCH_HZ["greeting"], PITCH_HZ["hold_on"], PITCH_HZ["speak_now"]]
@@ -128,30 +127,26 @@ async def test_the_caller_waits_with_music_until_the_agent_answers(gateway: Gate
     answer = next(place for place, pitch in enumerate(caller_heard) if abs(pitch - AGENT_HZ) <= 10)
     assert max(music) < answer, "and none after that"
     assert has(caller_heard, PITCH_HZ["greeting"])
-    assert has(caller_heard, PITCH_HZ["speak_now"])
-    assert has(caller_heard, AGENT_HZ, 0.8)
     assert has(agent_heard, PITCH_HZ["agent_greeting"])
-    assert has(agent_heard, CALLER_HZ, 0.8)
     assert has(agent_heard, PITCH_HZ["goodbye"])
 
 
 async def test_key_zero_connects_the_parties_without_us(gateway: Gateway, phones: Path) -> None:
     async with dialled(gateway, phones) as (caller, agent):
         await gateway.reaches("interpreting")
-        await asyncio.sleep(0.8)
+        await until_heard(phones / "agent", PITCH_HZ["agent_greeting"], 0.5)
         await caller.press("0")
         await gateway.reaches("direct")
         await gateway.until(lambda: gateway.worker.status()["media_sockets"] == 0, "media released")
-        for phone, pitch in ((caller, CALLER_HZ), (agent, AGENT_HZ)):
+        for phone, pitch, listener in ((caller, CALLER_HZ, "agent"), (agent, AGENT_HZ, "caller")):
             await phone.say(tone(pitch))
-            await asyncio.sleep(1.5)
+            await until_heard(phones / listener, pitch)
         await agent.hang_up()
-        await caller.wait_for(CallClosed, 8)
+        await caller.wait_for(CallClosed, 15)
         assert (await gateway.over()).outcome == "direct"
     assert gateway.interpreters[0].keys == ["caller 0"]
-    for listener, pitch in (("caller", AGENT_HZ), ("agent", CALLER_HZ)):
+    for listener in ("caller", "agent"):
         assert has(heard(phones / listener), PITCH_HZ["direct_bridge"])
-        assert has(heard(phones / listener), pitch, 0.8)
 
 
 async def test_a_lost_interpreter_is_announced_and_the_parties_are_connected(gateway: Gateway, phones: Path) -> None:
@@ -160,20 +155,19 @@ async def test_a_lost_interpreter_is_announced_and_the_parties_are_connected(gat
         gateway.interpreters[0].context.unavailable("all models are down")
         await gateway.until(lambda: gateway.worker.status()["media_sockets"] == 0, "media released")
         await agent.say(tone(AGENT_HZ))
-        await asyncio.sleep(1.5)
+        await until_heard(phones / "caller", AGENT_HZ)
         await caller.hang_up()
-        await agent.wait_for(CallClosed, 8)
+        await agent.wait_for(CallClosed, 15)
         await gateway.over()
     assert has(heard(phones / "caller"), PITCH_HZ["interpretation_lost"])
     assert has(heard(phones / "agent"), PITCH_HZ["interpretation_lost"])
-    assert has(heard(phones / "caller"), AGENT_HZ, 0.8)
 
 
 @pytest.mark.parametrize("moment", ["at once", "greeting", "connecting", "agent answers", "interpreting"])
 async def test_a_caller_who_hangs_up_leaves_nothing(gateway: Gateway, phones: Path, moment: str) -> None:
     async with dialled(gateway, phones, answer_after_s=0.3 if moment == "interpreting" else 2.5) as (caller, agent):
         if moment == "agent answers":
-            await agent.wait_for(CallEstablished, 10)
+            await agent.wait_for(CallEstablished, 15)
         elif moment != "at once":
             await gateway.reaches(moment)
         await caller.hang_up()
@@ -192,7 +186,7 @@ async def test_the_control_connection_breaks_in_mid_call(gateway: Gateway, phone
         await asyncio.sleep(1.5)  # the comparison of both sides
         assert gateway.states[-1] == "interpreting"
         await agent.hang_up()
-        await caller.wait_for(CallClosed, 8)
+        await caller.wait_for(CallClosed, 15)
         assert (await gateway.over()).outcome == "interpreted"
 
 
@@ -212,7 +206,7 @@ async def test_asterisk_is_killed_and_comes_back(gateway: Gateway, phones: Path)
         await gateway.reaches("interpreting")
         os.kill(int((gateway.asterisk.layout.run / "asterisk.pid").read_text()), signal.SIGKILL)
         await gateway.until(lambda: gateway.events and isinstance(gateway.events[-1], CallEnded), "the end of the call", 20)
-        assert gateway.worker.status()["call_tasks"] == 0
+        await gateway.until(lambda: gateway.worker.status()["call_tasks"] == 0, "the end of its tasks")
     gateway.events.clear()
     with started_again(gateway.asterisk):
         await gateway.until(lambda: gateway.worker.ari.connected, "a new connection", 20)

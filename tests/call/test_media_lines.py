@@ -19,7 +19,7 @@ import jiwer
 import pytest
 from bad_line import bad_line, unusable
 
-from appliance.bench.window import counter
+from appliance.bench.counted import counter
 from appliance.phone import wav
 from appliance.phone.baresip import Phone
 from appliance.phone.demo import scripts, speech
@@ -104,7 +104,7 @@ async def test_a_telephone_that_falls_silent_gets_a_new_media_channel_and_is_int
         os.kill(caller._process.pid, signal.SIGSTOP)
         try:
             await asyncio.to_thread(
-                wait_until, lambda: "caller-media-2" in stack.asterisk("core show channels concise"), 5.0, "no new channel"
+                wait_until, lambda: "caller-media-2" in stack.asterisk("core show channels concise"), 12.0, "no new channel"
             )
             await asyncio.sleep(3.0)
         finally:

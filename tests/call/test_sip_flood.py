@@ -25,7 +25,7 @@ CONNECTIONS = 300
 SCENARIO = """<?xml version="1.0" encoding="ISO-8859-1" ?>
 <!DOCTYPE scenario SYSTEM "sipp.dtd">
 <scenario name="{method}">
-  <send>
+  <send retrans="500">
     <![CDATA[
 {method} sip:{user}@[remote_ip]:[remote_port] SIP/2.0
 Via: SIP/2.0/[transport] [local_ip]:[local_port];branch=[branch]
@@ -39,7 +39,7 @@ Content-Length: 0
 
     ]]>
   </send>
-  <recv response="401" timeout="4000" />
+  <recv response="401" timeout="10000" />
 {ack}</scenario>
 """
 ACK = """  <send>
@@ -64,7 +64,7 @@ def flood(asterisk: Running, folder: Path, method: str, user: str) -> subprocess
     file.write_text(SCENARIO.format(method=method, user=user, ack=ACK.format(user=user) if method == "INVITE" else ""))
     telephony = asterisk.loaded.config.telephony
     calls = RATE * SECONDS
-    options = ["-sf", str(file), "-i", STRANGER, "-r", str(RATE), "-m", str(calls), "-l", str(calls), "-nostdin", "-timeout", "30"]
+    options = ["-sf", str(file), "-i", STRANGER, "-r", str(RATE), "-m", str(calls), "-l", str(calls), "-nostdin", "-timeout", "45"]
     command = asterisk.programs.command("sipp", *options, f"{telephony.bind}:{telephony.sip_port}", visible=[folder])
     environment = {**os.environ, "TERM": "dumb"}
     return subprocess.run(

@@ -11,7 +11,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -142,6 +142,11 @@ class Target:
         text = httpx.get(f"{self.url}/metrics", timeout=5).text
         return sum(round(float(line.rpartition(" ")[2])) for line in text.splitlines() if line.startswith(series))
 
+    def rejects(self, count: int, where: str, what: str) -> None:
+        """It counts so many, and no more: what was sent may still be on its way."""
+        until(lambda: self.rejected(where, what) >= count, f"{count} of {where} {what}")
+        assert self.rejected(where, what) == count
+
     @contextmanager
     def undisturbed(self, grows_mb: float = 20.0) -> Iterator[None]:
         """The running call hears every frame meanwhile, in time, and the worker's memory does not grow by more.
@@ -179,6 +184,13 @@ class Target:
                 break
             head += piece
         return connection, int(head.split(b" ", 2)[1]) if head else 0
+
+
+def until(true: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
+    end = time.monotonic() + timeout_s
+    while not true():
+        assert time.monotonic() < end, f"{what} did not happen in {timeout_s:g} s"
+        time.sleep(0.1)
 
 
 @contextmanager

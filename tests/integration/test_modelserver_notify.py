@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 REPOSITORY = Path(__file__).parents[2]
-WATCHDOG_S = 0.9
+WATCHDOG_S = 3.0
 
 
 @pytest.fixture
@@ -37,10 +37,10 @@ def server(tmp_path: Path, told: socket.socket) -> Iterator[subprocess.Popen[byt
 def test_ready_alive_and_stopping(server: subprocess.Popen[bytes], told: socket.socket) -> None:
     assert told.recv(1000).startswith(b"STATUS=")
     assert told.recv(1000) == b"READY=1\nSTATUS=stub answers"
-    began = time.monotonic()
-    for _ in range(4):
+    for _ in range(3):
+        began = time.monotonic()
         assert told.recv(1000) == b"WATCHDOG=1"
-    assert time.monotonic() - began < 2 * WATCHDOG_S
+        assert time.monotonic() - began < WATCHDOG_S, "systemd would have killed it"
     server.terminate()
     rest = [told.recv(1000)]
     while rest[-1] == b"WATCHDOG=1":

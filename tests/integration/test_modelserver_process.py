@@ -6,6 +6,7 @@ import os
 import signal
 import socket
 import stat
+import threading
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -23,7 +24,7 @@ model = "delay_s=0.05,text=ஆம்"
 batch_wait_s = 0.05
 [mt]
 engine = "stub"
-model = "delay_s=0.5,fail=boom"
+model = "delay_s=1.0,fail=boom"
 max_queue = 2
 [tts]
 engine = "stub"
@@ -73,8 +74,8 @@ def test_a_transcript_has_every_field(stt: ModelServerProcess) -> None:
     found = answer.json()
     assert (answer.status_code, found["text"], found["language"], found["language_scores"]) == (200, "ஆம்", "ta", {"ta": 1.0, "te": 0.0})
     assert (found["duration_s"], found["engine"], found["batch_size"]) == (1.0, "stub", 1)
-    assert 0.045 < found["queue_s"] < 0.5
-    assert 0.05 < found["compute_s"] < 0.5
+    assert 0.045 < found["queue_s"] < 5
+    assert 0.05 < found["compute_s"] < 5
 
 
 def test_text_is_identified(stt: ModelServerProcess) -> None:
@@ -87,8 +88,12 @@ def test_text_is_identified(stt: ModelServerProcess) -> None:
 def test_requests_of_several_callers_share_a_batch_and_the_metrics_say_so(stt: ModelServerProcess) -> None:
     before = metric(stt, "setu_batch_size_sum"), metric(stt, "setu_batch_size_count")
 
+    together = threading.Barrier(5)
+
     def ask(language: str) -> dict[str, object]:
         with stt.http() as client:
+            client.get("/health")  # is connected
+            together.wait(10)
             answer: dict[str, object] = client.post(f"/v1/transcribe?language={language}", content=SECOND).json()
             return answer
 
@@ -131,7 +136,7 @@ def test_a_wrong_request_is_told_what_is_allowed(stt: ModelServerProcess, path: 
 def test_what_cannot_be_computed_in_time_is_not_computed(mt: ModelServerProcess) -> None:
     with mt.http() as client, ThreadPoolExecutor(1) as pool:
         busy = pool.submit(client.post, "/v1/translate", json={"text": "a", "source": "ta", "target": "hinglish"})
-        time.sleep(0.1)
+        time.sleep(0.3)
         with mt.http() as other:
             body = {"text": "b", "source": "ta", "target": "hinglish"}
             late = other.post("/v1/translate", json=body, headers={"X-Timeout-S": "0.05"})
@@ -150,11 +155,11 @@ def test_a_full_queue_answers_429_at_once(mt: ModelServerProcess) -> None:
 
     with ThreadPoolExecutor(8) as pool:
         first = pool.submit(ask, 0)
-        time.sleep(0.1)
+        time.sleep(0.3)
         answers = list(pool.map(ask, range(1, 7)))
     assert first.result()[0] == 200
     assert sorted(status for status, _ in answers) == [200, 200, 429, 429, 429, 429]
-    assert max(seconds for status, seconds in answers if status == 429) < 0.4
+    assert max(seconds for status, seconds in answers if status == 429) < 0.7, "what is computed takes a second"
     assert metric(mt, 'setu_engine_requests_total{kind="mt",result="overloaded"}') >= 4
 
 
@@ -200,10 +205,10 @@ def test_the_socket_is_for_the_group_and_goes_with_the_server(tmp_path: Path) ->
 
 
 def test_a_request_under_way_is_answered_before_the_server_ends(tmp_path: Path) -> None:
-    config = write_config(tmp_path, '[mt]\nengine = "stub"\nmodel = "delay_s=0.5"\n')
+    config = write_config(tmp_path, '[mt]\nengine = "stub"\nmodel = "delay_s=2.0"\n')
     with model_server("mt", config) as server, server.http() as client, ThreadPoolExecutor(1) as pool:
         asked = pool.submit(client.post, "/v1/translate", json={"text": "a", "source": "ta", "target": "hinglish"})
-        time.sleep(0.2)
+        time.sleep(1.0)
         server.process.send_signal(signal.SIGTERM)
         assert asked.result().status_code == 200
         assert server.wait_end() == 0

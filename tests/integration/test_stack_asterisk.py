@@ -77,7 +77,7 @@ async def test_it_connects_to_each_worker_with_its_credentials(tmp_path: Path) -
         first = running.loaded.config.gateway.port
         for port in (first, first + 1):
             await stack.enter_async_context(websockets.serve(serve, "127.0.0.1", port, subprotocols=[websockets.Subprotocol("ari")]))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while connected_workers(running.ask("ari show websocket sessions")) != {1, 2}:
                 await asyncio.sleep(0.1)
         password = running.loaded.secret("file:ari-password")
@@ -118,12 +118,12 @@ async def test_without_a_gateway_a_caller_reaches_an_agent(asterisk: RunningAste
         Phone.start(phones / "caller", program, PhoneAccount("9123456789", CALLER, asterisk.server)) as caller,
     ):
         await caller.dial("1800")
-        await caller.wait_for(CallEstablished, 5)
+        await caller.wait_for(CallEstablished, 15)
         incoming = await desk.wait_for(IncomingCall, 15)
-        await desk.wait_for(CallEstablished, 5)
+        await desk.wait_for(CallEstablished, 15)
         assert "9123456789" in incoming.peer
         await caller.hang_up()
-        await desk.wait_for(CallClosed, 5)
+        await desk.wait_for(CallClosed, 15)
 
 
 async def test_with_no_agent_the_caller_is_told_and_the_call_ends(tmp_path: Path, phones: Path) -> None:
@@ -131,9 +131,11 @@ async def test_with_no_agent_the_caller_is_told_and_the_call_ends(tmp_path: Path
         account = PhoneAccount("9123456789", CALLER, running.server)
         async with Phone.start(phones / "caller", find_program(running.programs), account) as caller:
             await caller.dial("1800")
-            await caller.wait_for(CallEstablished, 5)
+            await caller.wait_for(CallEstablished, 15)
             await caller.wait_for(CallClosed, 25)
-        assert running.ask("core show channels count").startswith("0 active channels")
+        async with asyncio.timeout(10):  # the telephone knows of the end a moment before
+            while not running.ask("core show channels count").startswith("0 active channels"):
+                await asyncio.sleep(0.1)
 
 
 @pytest.mark.parametrize(
@@ -149,7 +151,7 @@ async def test_with_no_agent_the_caller_is_told_and_the_call_ends(tmp_path: Path
 async def test_who_may_not_call_is_refused(asterisk: RunningAsterisk, phones: Path, name: str, address: str, number: str) -> None:
     async with Phone.start(phones / "stranger", find_program(asterisk.programs), PhoneAccount(name, address, asterisk.server)) as phone:
         await phone.dial(number)
-        closed = await phone.wait_for(CallClosed, 10)
+        closed = await phone.wait_for(CallClosed, 15)
         assert phone.seen(CallEstablished) is None
         assert closed.reason[:3] in {"401", "403", "404"}
 
@@ -161,7 +163,7 @@ async def test_an_agent_needs_the_password_and_may_place_no_call(asterisk: Runni
             pass
     async with Phone.start(phones / "right", program, agent(asterisk)) as desk:
         await desk.dial("1800")
-        closed = await desk.wait_for(CallClosed, 10)
+        closed = await desk.wait_for(CallClosed, 15)
         assert desk.seen(CallEstablished) is None
         assert closed.reason.startswith("404")
 
@@ -195,7 +197,7 @@ async def test_a_call_goes_to_a_worker_that_takes_calls(tmp_path: Path, phones: 
         first = running.loaded.config.gateway.port  # nobody listens there: the first worker is down
         await stack.enter_async_context(full.listening(first + 1))
         await stack.enter_async_context(free.listening(first + 2))
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(20):
             while connected_workers(running.ask("ari show websocket sessions")) != {2, 3}:
                 await asyncio.sleep(0.1)
         for number in range(4):
@@ -203,7 +205,7 @@ async def test_a_call_goes_to_a_worker_that_takes_calls(tmp_path: Path, phones: 
             account = PhoneAccount(caller, CALLER, running.server)
             async with Phone.start(phones / caller, find_program(running.programs), account) as phone:
                 await phone.dial("1800")
-                async with asyncio.timeout(5):
+                async with asyncio.timeout(15):
                     while caller not in free.callers:
                         await asyncio.sleep(0.02)
         assert full.callers == []
@@ -213,11 +215,11 @@ async def test_a_worker_that_is_gone_leaves_no_caller_waiting(tmp_path: Path, ph
     worker = Worker(takes_calls=True)
     async with running_asterisk(tmp_path) as running:
         async with worker.listening(running.loaded.config.gateway.port):
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(20):
                 while connected_workers(running.ask("ari show websocket sessions")) != {1}:
                     await asyncio.sleep(0.1)
         account = PhoneAccount("9123456789", CALLER, running.server)
         async with Phone.start(phones / "caller", find_program(running.programs), account) as phone:
             await phone.dial("1800")
-            await phone.wait_for(CallEstablished, 3)  # by the dialplan, on the way to the queue
+            await phone.wait_for(CallEstablished, 15)  # by the dialplan, on the way to the queue
         assert worker.callers == []

@@ -17,6 +17,9 @@ from appliance.config.load import load
 from appliance.store.calls import CallStore
 
 ROUNDS = 9
+LEAST = 6
+"""Records a writer has reported before it may be killed."""
+SPOOLED_S = 15.0
 DISK = "24m"
 WRITER = """
 import asyncio, itertools, sys
@@ -70,6 +73,17 @@ def full(folder: Path) -> Iterator[None]:
         filler.unlink()
 
 
+def wait_until_spooled(folder: Path) -> None:
+    before, deadline = spooled_in(folder), time.monotonic() + SPOOLED_S
+    while spooled_in(folder) == before and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def spooled_in(folder: Path) -> int:
+    """Records that wait in the spool."""
+    return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl"))
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     folder = tmp_path / "state"
@@ -90,15 +104,16 @@ def test_killed_workers_lose_nothing_they_reported(tmp_path: Path, small_disk: P
         command = [sys.executable, "-c", WRITER, str(config), f"gateway-{1 + number % 2}", f"call-{number}"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
             assert writer.stdout is not None
-            first = writer.stdout.readline()
+            told = [writer.stdout.readline() for _ in range(LEAST)]
             trouble = (contextlib.nullcontext(), locked(database), full(small_disk))[number % 3]
             with trouble:
-                time.sleep(random.uniform(0.1, 0.3) + (1.5 if number % 3 else 0.0))  # longer than a write waits for the lock
+                if number % 3 == 1:  # until the lock is met: a write waits for it, then goes to the spool
+                    wait_until_spooled(tmp_path / "state" / "spool")
+                time.sleep(random.uniform(0.1, 0.3) + (1.5 if number % 3 == 2 else 0.0))
                 writer.kill()
-                told = [first, *writer.stdout.read().splitlines()]
-        assert len(told) > 5
+                told += writer.stdout.read().splitlines()
         print(f"round {number}: {len(told)} reported as stored")
-        spooled += sum(path.read_bytes().count(b"\n") for path in (tmp_path / "state" / "spool").glob("*.jsonl"))
+        spooled += spooled_in(tmp_path / "state" / "spool")
         promised |= {(call, int(utterance)) for call, utterance in (line.split() for line in told)}
     assert spooled > 0, "the lock was never met"
 

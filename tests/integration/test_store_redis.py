@@ -8,11 +8,13 @@ import socket
 import subprocess
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 import redis as redis_module
 
+from appliance.config.load import load
 from appliance.events import (
     CallEnded,
     CallStarted,
@@ -28,7 +30,11 @@ from appliance.store import event_stream, redis_link, session_state
 from appliance.store.caller_memory import CallerMemory, normalised
 from appliance.store.event_stream import BEGINNING, NOW, EventStream
 from appliance.store.redis_link import RedisLink
+from appliance.store.retention import Expired, expire
 from appliance.store.session_state import ENDED_KEEP_S, Session, SessionStates
+
+LONG_S = 1.5
+"""A time-out that differs from nothing and from two of its kind on a busy machine, too."""
 
 
 class RedisServer:
@@ -90,7 +96,7 @@ async def link(server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIte
     await link.aclose()
 
 
-async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 5.0) -> None:
+async def until(condition: Callable[[], Awaitable[bool]], within_s: float = 15.0) -> None:
     end = time.monotonic() + within_s
     while not await condition():
         assert time.monotonic() < end, "did not happen in time"
@@ -159,7 +165,7 @@ async def test_without_redis_nobody_is_known_at_once_one_line_is_logged_and_it_r
     started = time.monotonic()
     for _ in range(20):
         assert await memory.recall("9876543210") is None
-    assert time.monotonic() - started < 0.3
+    assert time.monotonic() - started < 2.0, "twenty time-outs are 10 s"
     assert not link.up
     server.start()
 
@@ -174,16 +180,20 @@ async def test_without_redis_nobody_is_known_at_once_one_line_is_logged_and_it_r
 
 async def test_a_redis_that_hangs_costs_one_timeout(link: RedisLink, server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_link, "REST_S", 30.0)
-    memory = CallerMemory(link, "secret")
+    patient = RedisLink(server.url)
+    await patient.redis.aclose()
+    patient.redis = redis_link.connect(server.url, timeout_s=LONG_S)
+    memory = CallerMemory(patient, "secret")
     await memory.remember("9876543210", "ta")
     server.hang()
     started = time.monotonic()
     assert await memory.recall("9876543210") is None
     first = time.monotonic() - started
-    assert 0.4 < first < 0.9
+    assert 0.9 * LONG_S < first < 1.8 * LONG_S
     for _ in range(100):
         assert await memory.recall("9876543210") is None
-    assert time.monotonic() - started - first < 0.1
+    assert time.monotonic() - started - first < 0.9 * LONG_S
+    await patient.aclose()
 
 
 # Event stream
@@ -214,7 +224,7 @@ async def test_every_kind_of_event_arrives_as_it_was_and_in_order(link: RedisLin
         assert await read(stream, len(events)) == events
 
 
-async def test_reading_from_now_on_sees_nothing_of_before_and_from_an_id_what_follows_it(link: RedisLink) -> None:
+async def test_reading_from_now_on_sees_nothing_of_before_and_from_an_id_what_follows_it(link: RedisLink, server: RedisServer) -> None:
     async with EventStream(link) as stream:
         stream.publish(state(1))
         (first,) = await read(stream, 1)
@@ -226,7 +236,12 @@ async def test_reading_from_now_on_sees_nothing_of_before_and_from_an_id_what_fo
                 seen.append(event)
 
         watcher = asyncio.create_task(watch())
-        await asyncio.sleep(0.3)
+
+        async def waits() -> bool:
+            with server.client() as client:
+                return any(entry["cmd"] == "xread" and "b" in entry["flags"] for entry in client.client_list())
+
+        await until(waits)
         for number in range(2, 5):
             stream.publish(state(number))
 
@@ -267,7 +282,7 @@ async def test_publishing_goes_on_while_redis_is_away_and_readers_see_all_of_it_
         for number in range(1, 6):
             started = time.monotonic()
             stream.publish(state(number))
-            assert time.monotonic() - started < 0.01
+            assert time.monotonic() - started < 0.3, "a time-out is longer"
             await asyncio.sleep(0.05)
         assert stream.waiting <= 5
         server.start()
@@ -318,7 +333,7 @@ async def test_closing_publishes_what_waits_and_never_hangs(link: RedisLink, ser
     started = time.monotonic()
     async with EventStream(link) as stream:
         stream.publish(state(2))
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 5.0
 
 
 # Session state
@@ -378,11 +393,14 @@ async def test_heartbeats_write_all_again_when_redis_has_forgotten_everything(li
 
         await until(back)
         first = await states.get("a")
-        await asyncio.sleep(0.2)
-        second = await states.get("a")
         assert first is not None
-        assert second is not None
-        assert second.heartbeat_at > first.heartbeat_at
+
+        async def beats() -> bool:
+            second = await states.get("a")
+            assert second is not None
+            return second.heartbeat_at > first.heartbeat_at
+
+        await until(beats)
 
 
 async def test_an_end_that_redis_did_not_hear_is_told_again(link: RedisLink, server: RedisServer) -> None:
@@ -408,7 +426,25 @@ async def test_calls_of_a_dead_worker_stay_visible_with_an_old_heartbeat_and_the
     await dead.put(session("a"))
     (seen,) = await SessionStates(link).live()
     assert seen.call_id == "a"
-    await asyncio.sleep(1.3)
-    assert await SessionStates(link).live() == []
+
+    async def gone() -> bool:
+        with server.client() as client:
+            return await SessionStates(link).live() == [] and client.keys("*") == []
+
+    await until(gone)
+
+
+# Retention
+
+
+async def test_live_events_are_deleted_by_their_age(link: RedisLink, server: RedisServer, tmp_path: Path) -> None:
+    file = tmp_path / "appliance.toml"
+    file.write_text(f'[store]\nkeep_days = 10\n[redis]\nurl = "{server.url}"\n')
+    now = datetime(2026, 11, 21, tzinfo=UTC)
     with server.client() as client:
-        assert client.keys("*") == []
+        for days in (30, 11, 9, 0):
+            client.xadd(event_stream.STREAM, {"event": str(days)}, id=f"{int((now - timedelta(days=days)).timestamp() * 1000)}-1")
+        assert (await expire(load(file), now=now, dry_run=True)).live_events == 2
+        assert client.xlen(event_stream.STREAM) == 4
+        assert (await expire(load(file), now=now)) == Expired(live_events=2)
+        assert [fields["event"] for _, fields in client.xrange(event_stream.STREAM)] == ["9", "0"]
