@@ -46,7 +46,6 @@ class ActionModule(ActionBase):
         result.update(changed=False, problems=problems)
         return result
 
-
     def _given(self, variables, name: str, otherwise):
         value = self._templar.template(variables[name]) if name in variables else otherwise
         return value if isinstance(value, type(otherwise)) else otherwise

@@ -141,9 +141,7 @@ class CallController:
         self.state, actions = step(self.state, event)
         if self.state.phase != before:
             log.info("call is %s", self.state.phase, extra={"before": before, "reason": self.state.reason or type(event).__name__})
-            self._services.publish(
-                CallStateChanged(call_id=self.call_id, at=time.time(), state=self.state.phase, reason=self.state.reason)
-            )
+            self._services.publish(CallStateChanged(call_id=self.call_id, at=time.time(), state=self.state.phase, reason=self.state.reason))
             if self.state.phase == "direct":
                 self._services.fallback("direct")
         for action in actions:

@@ -151,5 +151,3 @@ def kept(state_dir: Path) -> Acceptance | None:
         return None
     except (OSError, msgspec.MsgspecError) as error:
         raise NodeError(f"{file}: cannot be read: {error}") from error
-
-

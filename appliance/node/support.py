@@ -177,5 +177,3 @@ def _versions() -> str:
     lines = [f"Setu {__version__}", f"Python {platform.python_version()}", f"Linux {platform.release()}", system]
     packages = sorted(f"{package.name}=={package.version}" for package in metadata.distributions() if package.name)
     return "\n".join([*lines, *packages]) + "\n"
-
-

@@ -1,11 +1,11 @@
 """What keeps a stack from starting.
 
-    ApplianceError
-    +-- StackError
-        +-- NotInstalled     a program is missing and could not be installed
-        +-- PortTaken        somebody else listens where the stack wants to
-        +-- ProcessDied      a process of the stack ended by itself
-        +-- NotReady         the processes run, but the stack did not become ready in time
+ApplianceError
++-- StackError
+    +-- NotInstalled     a program is missing and could not be installed
+    +-- PortTaken        somebody else listens where the stack wants to
+    +-- ProcessDied      a process of the stack ended by itself
+    +-- NotReady         the processes run, but the stack did not become ready in time
 """
 
 from __future__ import annotations

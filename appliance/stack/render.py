@@ -114,7 +114,11 @@ def asterisk_values(loaded: LoadedConfig, layout: Layout, modules: str) -> dict[
 def asterisk_file(template: Path, values: Mapping[str, Any]) -> str:
     """One configuration file; an unknown name in the template is an error."""
     environment = jinja2.Environment(
-        undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True, autoescape=False  # noqa: S701
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # noqa: S701
     )
     environment.filters["literal"] = literal
     return environment.from_string(template.read_text()).render(values)

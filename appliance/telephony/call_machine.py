@@ -239,5 +239,3 @@ def _direct_wanted(state: CallState, reason: str, notice: Notice) -> Step:
     if state.phase in ("ringing", "greeting", "connecting"):
         return replace(state, direct=state.direct or reason, notice=state.notice or notice), ()
     return state, ()
-
-

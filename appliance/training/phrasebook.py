@@ -158,9 +158,7 @@ def load(folder: Path, *extra: Path) -> Phrasebook:
                 continue
             if row["value"].startswith("["):
                 raise PhrasebookError(f"{slots_file}:{line}: value {row['value']!r}: allowed is [0-9]{{n}} or [0-9]{{n,m}}")
-            values.setdefault(row["slot"], []).append(
-                SlotValue(row["slot"], row["value"], {code: row[code] for code in LANGUAGES})
-            )
+            values.setdefault(row["slot"], []).append(SlotValue(row["slot"], row["value"], {code: row[code] for code in LANGUAGES}))
     known = values.keys() | patterns.keys()
     for template in templates:
         for code in LANGUAGES:

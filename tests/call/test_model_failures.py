@@ -232,9 +232,7 @@ async def test_without_another_server_the_parties_are_told_and_joined_and_interp
 
 
 @pytest.mark.parametrize("kind", KINDS)
-async def test_with_a_second_server_nothing_is_lost(
-    stack: PartStack, phones: Path, kind: str
-) -> None:
+async def test_with_a_second_server_nothing_is_lost(stack: PartStack, phones: Path, kind: str) -> None:
     first, second = f"model-{kind}", f"model-{kind}-2"
     await stack.started(second)
     async with talking(stack, phones) as call:
@@ -260,9 +258,7 @@ async def test_with_a_second_server_nothing_is_lost(
     assert max(waits) <= SILENT_S, f"seconds of silence after each utterance: {waits}"
 
 
-async def test_the_starter_engine_takes_over_and_gives_back(
-    stack: PartStack, phones: Path
-) -> None:
+async def test_the_starter_engine_takes_over_and_gives_back(stack: PartStack, phones: Path) -> None:
     await stack.started("model-tts-fallback")
     used = 'setu_fallbacks_total{reason="tts-starter-engine"}'
     before = stack.metric(used)

@@ -38,9 +38,7 @@ async def test_a_hang_up_missed_while_disconnected_is_found_out(stage: Stage) ->
     assert (await stage.over()).outcome == "interpreted"
 
 
-async def test_what_an_earlier_worker_left_is_cleaned_and_its_caller_sent_to_another(
-    stage: Stage, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_what_an_earlier_worker_left_is_cleaned_and_its_caller_sent_to_another(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reconciliation, "ORPHAN_WAIT_S", 0.05)
     await stage.asterisk.drop()
     await stage.until(lambda: not stage.worker.ari.connected)

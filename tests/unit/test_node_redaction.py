@@ -60,7 +60,7 @@ def test_what_goes(line: str, expected: str) -> None:
         "Nov 21 05:00:12 node1 asterisk[4711]: worker http://127.0.0.1:8080/health 503",
         "setu-1-20261121-093012-1f2e-caller-media",
         "2026-11-21 02:00:00,123 x",
-        "setu_delay_seconds_bucket{lane=\"caller_to_agent\",le=\"0.25\"} 12.0",
+        'setu_delay_seconds_bucket{lane="caller_to_agent",le="0.25"} 12.0',
         "model stt: sha256 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08",
         "128 of 200 calls, port 65535, 10.88.0.100",
         "26176:C 21 Nov 2026 06:18:29.827 # ready",
