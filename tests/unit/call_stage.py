@@ -53,7 +53,7 @@ class Stage:
     def told(self) -> list[str]:
         return self.interpreters[-1].told
 
-    async def until(self, condition: Callable[[], object], what: str = "", timeout_s: float = 3.0) -> None:
+    async def until(self, condition: Callable[[], object], what: str = "", timeout_s: float = 10.0) -> None:
         deadline = time.monotonic() + timeout_s
         while not condition():
             assert time.monotonic() < deadline, f"did not happen: {what or condition}; {self.states} {self.worker.status()}"
@@ -61,6 +61,11 @@ class Stage:
 
     async def state(self, state: str) -> None:
         await self.until(lambda: state in self.states, state)
+
+    async def joined(self, *channels: str) -> None:
+        """They are in one bridge, and the worker knows it: who hangs up before that has left a call that was not direct yet."""
+        await self.until(lambda: set(channels) in self.asterisk.bridges.values(), "joined")
+        await self.until(lambda: all(call.state.joined for call in self.worker.calls.values()), "the worker told so")
 
     async def over(self) -> CallEnded:
         """The call has ended and nothing is left anywhere."""

@@ -34,7 +34,7 @@ async def test_an_interpreter_that_cannot_be_made_still_connects_the_parties(sta
     caller = await stage.asterisk.caller_dials()
     await stage.until(lambda: any(channel.endswith("-agent") for channel in stage.asterisk.channels))
     agent = await stage.asterisk.agent_answers()
-    await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
+    await stage.joined(caller, agent)
     await stage.asterisk.hang_up(caller)
     assert (await stage.over()).outcome == "direct"
 
@@ -69,7 +69,7 @@ async def test_without_media_for_the_agent_the_parties_are_joined(stage: Stage, 
     await stage.state("connecting")
     stage.asterisk.media_sockets = False
     agent = await stage.asterisk.agent_answers()
-    await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
+    await stage.joined(caller, agent)
     assert "say caller interpretation_lost" in stage.told
 
 
@@ -78,7 +78,7 @@ async def test_media_lost_in_mid_call_joins_the_parties(stage: Stage) -> None:
     agent = stage.asterisk.agent()
     peer = next(peer for name, peer in stage.asterisk.media.items() if name.endswith("-caller-media"))
     await peer.socket.close()
-    await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
+    await stage.joined(caller, agent)
     await stage.asterisk.hang_up(agent)
     assert (await stage.over()).outcome == "direct"
 

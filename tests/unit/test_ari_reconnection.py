@@ -118,7 +118,7 @@ async def test_a_call_left_behind_without_media_is_joined(stage: Stage) -> None:
     stage.asterisk.refuse["POST channels/externalMedia"] = 500
     caller, agent = await stage.asterisk.call_left_behind(GONE)
     await stage.state("direct")
-    await stage.until(lambda: {caller, agent} in stage.asterisk.bridges.values(), "joined")
+    await stage.joined(caller, agent)
     await stage.asterisk.hang_up(caller)
     assert (await stage.over()).outcome == "direct"
 

@@ -108,7 +108,7 @@ async def test_audio_that_reaches_asterisk_and_not_us_joins_the_parties_after_tw
     context.silent("caller", 6.0)
     await stage.state("direct")
     assert "say agent interpretation_lost" in stage.told
-    await stage.until(lambda: {caller, stage.asterisk.agent()} in stage.asterisk.bridges.values(), "joined")
+    await stage.joined(caller, stage.asterisk.agent())
     await stage.until(lambda: not media(stage, "caller"), "its media channel gone")
     await stage.asterisk.hang_up(caller)
     assert (await stage.over()).outcome == "direct"
