@@ -220,7 +220,7 @@ def main() -> None:
     parser.add_argument("--resume", action="store_true")
     parser.add_argument("--folder", type=Path, default=FOLDER)
     parser.add_argument("--phrasebook", type=Path, default=PHRASEBOOK)
-    parser.add_argument("--clips", type=int, default=80_000)
+    parser.add_argument("--clips", type=int, default=150_000)
     parser.add_argument("--voice-clips", type=int, default=80_000, help="further clips, mostly by drawn voices")
     parser.add_argument("--width", type=int, default=192)
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))

@@ -210,15 +210,20 @@ def attacked_gateway(folder: Path) -> Iterator[Target]:
 
 
 def closing_code(connection: socket.socket, timeout_s: float = 10.0) -> int:
-    """The code in the Close frame that the gateway sends; 0: it ended without one."""
+    """The code in the Close frame that the gateway sends; 0: it ended without one.
+
+    The end of the connection is not waited for: the gateway gives a peer ten seconds to answer the frame, and this one never does.
+    """
     connection.settimeout(timeout_s)
     data = b""
     with contextlib.suppress(ConnectionError):
         while piece := connection.recv(65_536):
             data += piece
-    frames, _ = wire.split_frames(data)
-    codes = [int.from_bytes(payload[:2], "big") for kind, payload in frames if kind == wire.CLOSE]
-    return codes[0] if codes else 0
+            frames, _ = wire.split_frames(data)
+            for kind, payload in frames:
+                if kind == wire.CLOSE:
+                    return int.from_bytes(payload[:2], "big")
+    return 0
 
 
 def gone(connection: socket.socket, timeout_s: float) -> bytes:
