@@ -22,6 +22,8 @@ ORPHAN_WAIT_S = 1.0
 """Between finding a channel of nobody and moving it: its `StasisStart` may be on its way."""
 AGENT_WAIT_S = 3.0
 """How long an agent may wait for his caller, who is on his way to another worker or in the dialplan."""
+JOINING_S = 0.5
+"""How long the dialplan gets to take two joined parties over, before the bridge that held them is removed: meanwhile it fails."""
 BOOT_RETRY_S = 0.5
 BOOT_TIMEOUT_S = 2.0
 
@@ -104,6 +106,8 @@ class Reconciliation:
             log.warning("caller of no call sent to another worker, or to an agent", extra={"channel": channel})
             self._fallback("orphan")
             await self._departures.to_dialplan(channel, direct=channel in left.joined)
+        if left.joined:
+            await asyncio.sleep(JOINING_S)
         for bridge in left.bridges:
             log.warning("bridge of no call removed", extra={"bridge": bridge})
             await self._departures.delete(ari.delete_bridge(bridge))
