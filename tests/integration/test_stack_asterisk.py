@@ -10,7 +10,6 @@ import json
 import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
@@ -83,19 +82,6 @@ async def test_it_connects_to_each_worker_with_its_credentials(tmp_path: Path) -
         password = running.loaded.secret("file:ari-password")
     credentials = "Basic " + base64.b64encode(f"setu:{password}".encode()).decode()
     assert seen == {"/ari/setu-1": ("ari", credentials), "/ari/setu-2": ("ari", credentials)}
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """A self-signed certificate for 127.0.0.1 and its key, outside the stack's folder."""
-    if shutil.which("openssl") is None:
-        pytest.skip("the certificate is made with openssl")
-    folder = tmp_path / "tls"
-    folder.mkdir()
-    files = folder / "certificate.pem", folder / "key.pem"
-    make = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=setu -addext subjectAltName=IP:127.0.0.1 -out"
-    subprocess.run([*make.split(), files[0], "-keyout", files[1]], check=True, capture_output=True)
-    return files
 
 
 async def test_with_a_certificate_it_takes_sip_over_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

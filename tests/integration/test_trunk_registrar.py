@@ -6,10 +6,8 @@ import asyncio
 import contextlib
 import hashlib
 import re
-import shutil
 import socket
 import ssl
-import subprocess
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -132,20 +130,6 @@ async def test_another_realm_is_not_told_the_password(tmp_path: Path) -> None:
             await asyncio.wait_for(provider.refused.wait(), WAIT_S)
             await until(asterisk, "Rejected")
     assert not any("Authorization" in request for request in provider.requests)
-
-
-@pytest.fixture
-def certificate(tmp_path: Path) -> tuple[Path, Path]:
-    """Of the provider, and of this node as well: nobody but itself vouches for it."""
-    if shutil.which("openssl") is None:
-        pytest.skip("the certificate is made with openssl")
-    folder = tmp_path / "tls"
-    folder.mkdir()
-    certificate, key = folder / "certificate.pem", folder / "key.pem"
-    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=p"]
-    command += ["-addext", f"subjectAltName=IP:{ADDRESS}", "-keyout", str(key), "-out", str(certificate)]
-    subprocess.run(command, check=True, capture_output=True)
-    return certificate, key
 
 
 @pytest.mark.parametrize("trusted", [True, False])
