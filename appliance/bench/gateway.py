@@ -64,7 +64,7 @@ def measure(
     gateway_core, other_core = cores or (None, None)
     notes = [] if cores else ["one core for everything: the figures are not the gateway's alone"]
     with workplace() as folder:
-        config = write_config(folder, free_offset() if port_offset is None else port_offset)
+        config = write_config(folder, free_offset() if port_offset is None else port_offset, control="asterisk-dials")
         loaded = load(config)
         check_ports([listener for listener in listeners(loaded) if listener.key in ("gateway.port", "redis.url")])
         speech: dict[Party, Clip] = {"caller": clip(fixed_engines.CALLER.code), "agent": clip("hinglish")}

@@ -89,6 +89,8 @@ class Gateway(_Section, frozen=True):
     when_full: Literal["reject", "queue"] = "queue"
     """What happens to a call beyond what all workers take: `reject` answers 503, so that the trunk's provider can try another way;
     `queue` connects it to the agents after an announcement, without interpreter."""
+    control: Literal["worker-dials", "asterisk-dials"] = "worker-dials"
+    """Who opens a worker's control connection. Asterisk up to 22.10 may die when a worker dies whose connection Asterisk has opened."""
     ari_user: str = "setu"
     ari_password: str = "file:ari-password"  # noqa: S105 - names where the secret is
     """Shared by Asterisk and the gateway; made at the first start when the file is missing."""

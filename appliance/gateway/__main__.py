@@ -16,6 +16,7 @@ from appliance.gateway.access import Credentials
 from appliance.gateway.app import create_app
 from appliance.gateway.assembly import open_worker
 from appliance.gateway.collector import settled
+from appliance.gateway.control_line import asterisk_address
 from appliance.gateway.server import WorkerServer, listen
 from appliance.interpreter.belief import Belief
 from appliance.interpreter.calibration import of_recogniser
@@ -43,7 +44,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 2
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     unit = Unit()
-    app = create_app(settled(lambda: open_worker(loaded, options.worker, belief, unit)), credentials)
+    opened = settled(lambda: open_worker(loaded, options.worker, belief, unit))
+    app = create_app(opened, credentials, asterisk_address(loaded.config, options.worker))
     server = WorkerServer(app, unit)
     with listener:
         log.info("listening", extra={"host": gateway.host, "port": gateway.port + options.worker - 1})

@@ -1,4 +1,4 @@
-"""Who may open a WebSocket to the gateway: Asterisk, by HTTP Basic credentials compared in constant time."""
+"""What Asterisk and the gateway show each other: HTTP Basic credentials, compared in constant time."""
 
 from __future__ import annotations
 
@@ -13,6 +13,11 @@ from dataclasses import dataclass
 class Credentials:
     user: str
     password: str
+
+    @property
+    def header(self) -> str:
+        """Value of the `Authorization` header."""
+        return "Basic " + base64.b64encode(f"{self.user}:{self.password}".encode()).decode()
 
     def match(self, authorization: str | None) -> bool:
         """Whether the value of an `Authorization` header is these credentials."""

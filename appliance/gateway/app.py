@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, nullcontext
 
 from litestar import Litestar
 from litestar.exceptions import HTTPException, WebSocketException
@@ -13,6 +13,7 @@ from litestar.types import Scope
 
 from appliance import __version__
 from appliance.gateway.access import Credentials
+from appliance.gateway.control_line import control_line
 from appliance.gateway.routes import HANDLERS
 from appliance.gateway.worker import Worker
 from appliance.telemetry import metrics
@@ -23,12 +24,13 @@ MAX_BODY = 64_000
 OpenWorker = Callable[[], AbstractAsyncContextManager[Worker]]
 
 
-def create_app(open_worker: OpenWorker, credentials: Credentials) -> Litestar:
+def create_app(open_worker: OpenWorker, credentials: Credentials, asterisk: str | None = None) -> Litestar:
     """The application; its worker lives from start-up to shutdown.
 
     Args:
         open_worker: makes the worker and everything it needs, and takes it down again.
-        credentials: what Asterisk sends with its WebSockets.
+        credentials: what Asterisk sends with its WebSockets, and the worker with its own.
+        asterisk: where to dial Asterisk for the control connection; None: Asterisk dials here.
     """
 
     @asynccontextmanager
@@ -36,10 +38,11 @@ def create_app(open_worker: OpenWorker, credentials: Credentials) -> Litestar:
         async with open_worker() as worker:
             app.state.worker = worker
             app.state.credentials = credentials
-            try:
-                yield
-            finally:
-                await worker.stop()
+            async with control_line(worker.ari, asterisk, credentials) if asterisk else nullcontext():
+                try:
+                    yield
+                finally:
+                    await worker.stop()
 
     return Litestar(
         route_handlers=HANDLERS,

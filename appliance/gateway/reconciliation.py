@@ -14,7 +14,7 @@ from appliance.gateway.leftovers import Leftovers, left_over
 from appliance.telephony import ari_requests as ari
 from appliance.telephony.ari_connection import AriConnection
 from appliance.telephony.ari_messages import Bridge, Channel
-from appliance.telephony.errors import AriError
+from appliance.telephony.errors import AriError, AriRefused
 
 log = logging.getLogger(__name__)
 
@@ -60,6 +60,7 @@ class Reconciliation:
         """Tells calls what of them is gone, sends callers of no call to where they are taken care of, removes what nobody needs."""
         try:
             await self._when_booted()
+            await self._listen_again()
             found = await self._look(tell_calls=True)
             await asyncio.sleep(ORPHAN_WAIT_S)
             left = found.still(await self._look())
@@ -71,6 +72,14 @@ class Reconciliation:
                     await self._departures.delete(ari.hang_up(agent))
         except (AriError, msgspec.DecodeError) as error:
             log.warning("what Asterisk has could not be compared with the calls: %s", error)
+
+    async def _listen_again(self) -> None:
+        """To the parties of the running calls: with a connection that a worker had opened, Asterisk forgets whom it listened to."""
+        channels = [call.names.channels[role] for call in self._calls.values() for role in ("caller", "agent") if role in call.state.held]
+        requests = [self._ari.request(ari.listen_to(self._app, channel)) for channel in channels]
+        for answer in await asyncio.gather(*requests, return_exceptions=True):
+            if isinstance(answer, BaseException) and not isinstance(answer, AriRefused):  # refused: gone, which the next look finds out
+                raise answer
 
     async def _look(self, *, tell_calls: bool = False) -> Leftovers:
         channels = _channels.decode(await self._ari.request(ari.list_channels()))

@@ -83,12 +83,13 @@ def stack_config(folder: Path, port_offset: int | None) -> Path:
     return file
 
 
-def write_config(folder: Path, port_offset: int = 0, *, models: Path = MODELS, extra: str = "") -> Path:
+def write_config(folder: Path, port_offset: int = 0, *, models: Path = MODELS, extra: str = "", control: str = "") -> Path:
     """Writes `appliance.toml` and the agents' passwords into `folder`; an earlier file is replaced, passwords are kept.
 
     Args:
         models: folder of the models.
         extra: more TOML for the end of the file: tables this function does not write (`[stt]`, `[listen]`, ...).
+        control: who opens the control connections, when it is not to be as usual.
 
     Returns:
         The file.
@@ -119,7 +120,7 @@ agents = [
 
 [gateway]
 port = {chosen.gateway}
-
+{f'control = "{control}"' if control else ""}
 [redis]
 url = "redis://127.0.0.1:{chosen.redis}/0"
 

@@ -39,7 +39,7 @@ class Readiness:
         }
         waiting = [name for name, check in checks.items() if name not in self._ready and not self._passes(name, check)]
         if not waiting and not self._connected(len(workers)):
-            waiting = ["the connection from asterisk to the gateway"]
+            waiting = ["the connection between asterisk and the gateway"]
         return waiting
 
     def _passes(self, name: str, check: Callable[[], bool]) -> bool:
@@ -79,7 +79,7 @@ class Readiness:
 
 def connected_workers(sessions: str) -> set[int]:
     """Numbers of the workers whose connection is up, from what `ari show websocket sessions` prints."""
-    return {int(number) for number in re.findall(r"^setu-(\d+)\s+persistent\s+\S+\s+Up\b", sessions, re.MULTILINE)}
+    return {int(number) for number in re.findall(r"^\S+\s+\S+\s+\S+\s+Up\s+setu-(\d+)\s*$", sessions, re.MULTILINE)}
 
 
 def _healthy(url: str, transport: httpx.HTTPTransport) -> bool:

@@ -1,6 +1,6 @@
-"""Requests to Asterisk and its events, over the WebSocket that Asterisk keeps open to this worker.
+"""Requests to Asterisk and its events, over the WebSocket between Asterisk and this worker, whoever has opened it.
 
-Asterisk dials in, so a connection comes, goes and is replaced while the object stays: one per worker.
+A connection comes, goes and is replaced while the object stays: one per worker.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ class AriConnection:
             await replaced.close(POLICY, "replaced")
         outgoing = self._outgoing = asyncio.Queue()
         writer = asyncio.create_task(self._write(socket, outgoing), name="ari-writer")
-        log.info("control connection from Asterisk is up")
+        log.info("control connection to Asterisk is up")
         self._on_connected()
         try:
             code, reason = await self._read(socket)
@@ -123,7 +123,7 @@ class AriConnection:
             if self._socket is socket:
                 self._socket = None
                 self._abandon()
-                log.warning("control connection from Asterisk is down")
+                log.warning("control connection to Asterisk is down")
                 self._on_lost()
         await socket.close(code, reason)
 

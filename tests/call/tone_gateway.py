@@ -13,6 +13,7 @@ from tone_interpreter import ToneInterpreter
 from appliance.config.load import LoadedConfig, load
 from appliance.gateway.access import Credentials
 from appliance.gateway.app import create_app
+from appliance.gateway.control_line import asterisk_address
 from appliance.gateway.interpretation import CallContext
 from appliance.gateway.journal import Journal
 from appliance.gateway.server import WorkerServer, listen
@@ -51,7 +52,10 @@ def main() -> None:
     logs.configure(loaded.config.telemetry.log_level, f"gateway-{options.worker}")
     credentials = Credentials(gateway.ari_user, loaded.secret(gateway.ari_password))
     with listen(gateway.host, gateway.port + options.worker - 1) as listener:
-        WorkerServer(create_app(lambda: open_worker(loaded, options.worker, mute=options.mute), credentials)).run(sockets=[listener])
+        app = create_app(
+            lambda: open_worker(loaded, options.worker, mute=options.mute), credentials, asterisk_address(loaded.config, options.worker)
+        )
+        WorkerServer(app).run(sockets=[listener])
 
 
 if __name__ == "__main__":

@@ -195,7 +195,7 @@ def until(true: Callable[[], bool], what: str, timeout_s: float = 10.0) -> None:
 
 @contextmanager
 def attacked_gateway(folder: Path) -> Iterator[Target]:
-    config = write_config(folder, free_offset())
+    config = write_config(folder, free_offset(), control="asterisk-dials")
     loaded = load(config)
     with ExitStack() as started:
         started.enter_context(running("redis", redis_command(loaded, folder, lambda line: None), folder))

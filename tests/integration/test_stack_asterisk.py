@@ -60,7 +60,11 @@ async def test_it_starts_without_an_error_and_has_what_calls_need(asterisk: Runn
     assert "hold" in asterisk.ask("moh show files")
 
 
-async def test_it_connects_to_each_worker_with_its_credentials(tmp_path: Path) -> None:
+DIALS = '[gateway]\ncontrol = "asterisk-dials"\n'
+"""Whoever answers there is a worker of the test."""
+
+
+async def test_it_connects_to_each_worker_with_its_credentials_when_it_shall(tmp_path: Path) -> None:
     seen: dict[str, tuple[str | None, str]] = {}
 
     async def serve(socket: websockets.ServerConnection) -> None:
@@ -72,7 +76,7 @@ async def test_it_connects_to_each_worker_with_its_credentials(tmp_path: Path) -
                 pass
 
     async with contextlib.AsyncExitStack() as stack:
-        running = await stack.enter_async_context(running_asterisk(tmp_path, edit={"[gateway]\n": "[gateway]\nworkers = 2\n"}))
+        running = await stack.enter_async_context(running_asterisk(tmp_path, edit={"[gateway]\n": f"{DIALS}workers = 2\n"}))
         first = running.loaded.config.gateway.port
         for port in (first, first + 1):
             await stack.enter_async_context(websockets.serve(serve, "127.0.0.1", port, subprotocols=[websockets.Subprotocol("ari")]))
@@ -179,7 +183,7 @@ class Worker:
 async def test_a_call_goes_to_a_worker_that_takes_calls(tmp_path: Path, phones: Path) -> None:
     full, free = Worker(takes_calls=False), Worker(takes_calls=True)
     async with contextlib.AsyncExitStack() as stack:
-        running = await stack.enter_async_context(running_asterisk(tmp_path, edit={"[gateway]\n": "[gateway]\nworkers = 3\n"}))
+        running = await stack.enter_async_context(running_asterisk(tmp_path, edit={"[gateway]\n": f"{DIALS}workers = 3\n"}))
         first = running.loaded.config.gateway.port  # nobody listens there: the first worker is down
         await stack.enter_async_context(full.listening(first + 1))
         await stack.enter_async_context(free.listening(first + 2))
@@ -199,7 +203,7 @@ async def test_a_call_goes_to_a_worker_that_takes_calls(tmp_path: Path, phones: 
 
 async def test_a_worker_that_is_gone_leaves_no_caller_waiting(tmp_path: Path, phones: Path) -> None:
     worker = Worker(takes_calls=True)
-    async with running_asterisk(tmp_path) as running:
+    async with running_asterisk(tmp_path, edit={"[gateway]\n": DIALS}) as running:
         async with worker.listening(running.loaded.config.gateway.port):
             async with asyncio.timeout(20):
                 while connected_workers(running.ask("ari show websocket sessions")) != {1}:

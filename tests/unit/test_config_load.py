@@ -58,7 +58,7 @@ def test_unknown_key_names_file_line_key_and_what_is_allowed(tmp_path: Path) -> 
     (line,) = refusal(tmp_path, "[gateway]\nhost = '127.0.0.1'\nprot = 8080\n")
     assert line == (
         "appliance.toml:3: gateway.prot: unknown key (did you mean port?); "
-        "allowed in [gateway]: host, port, workers, max_calls, when_full, ari_user, ari_password"
+        "allowed in [gateway]: host, port, workers, max_calls, when_full, control, ari_user, ari_password"
     )
 
 

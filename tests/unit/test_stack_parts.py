@@ -23,7 +23,7 @@ from appliance.stack.up import environment, ready_line
 SESSIONS = """\
 Connection ID                         Type            RemoteAddr                       State Apps
 ------------------------------------- --------------- -------------------------------- ----- ----------------
-setu-1                                persistent      127.0.0.1:8780                   Up    setu-1
+2f0d2bfd-1f4f-4a3e-9d2e-0c6b2f4f9a11  inbound         127.0.0.1:53754                  Up    setu-1
 setu-2                                persistent      N/A                              Down  setu-2
 setu-12                               persistent      127.0.0.1:8791                   Up    setu-12
 """

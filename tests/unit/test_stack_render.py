@@ -103,16 +103,21 @@ def test_audio_is_bound_to_the_address_of_the_configuration(tmp_path: Path) -> N
 def test_each_worker_has_a_control_and_a_media_connection(tmp_path: Path) -> None:
     text = "[gateway]\nworkers = 3\nport = 8200\n"
     clients = dict(sections(rendered(tmp_path, "websocket_client", text)))
-    assert {name: client["uri"] for name, client in clients.items()} == {
-        f"{kind}{number}": f"ws://127.0.0.1:{8199 + number}/{path}/setu-{number}"
-        for number in (1, 2, 3)
-        for kind, path in (("setu-", "ari"), ("setu-media-", "media"))
-    }
-    assert {client["connection_type"] for name, client in clients.items() if "media" in name} == {"per_call_config"}
+    media = {f"setu-media-{number}": f"ws://127.0.0.1:{8199 + number}/media/setu-{number}" for number in (1, 2, 3)}
+    assert {name: client["uri"] for name, client in clients.items()} == media
+    assert {client["connection_type"] for client in clients.values()} == {"per_call_config"}
+    ari = dict(sections(rendered(tmp_path, "ari", text)))
+    assert set(ari) == {"general", "setu"}, "the workers dial"
+    password = (tmp_path / "state" / "ari-password").read_text().strip()
+    assert ari["setu"]["password"] == clients["setu-media-2"]["password"] == password
+
+    text += 'control = "asterisk-dials"\n'
+    clients = dict(sections(rendered(tmp_path, "websocket_client", text)))
+    control = {f"setu-{number}": f"ws://127.0.0.1:{8199 + number}/ari/setu-{number}" for number in (1, 2, 3)}
+    assert {name: client["uri"] for name, client in clients.items()} == control | media
+    assert clients["setu-2"]["connection_type"] == "persistent"
     ari = dict(sections(rendered(tmp_path, "ari", text)))
     assert [ari[f"setu-{number}"]["apps"] for number in (1, 2, 3)] == ["setu-1", "setu-2", "setu-3"]
-    password = (tmp_path / "state" / "ari-password").read_text().strip()
-    assert ari["setu"]["password"] == clients["setu-2"]["password"] == password
 
 
 def test_every_company_number_is_answered_and_nothing_else(tmp_path: Path) -> None:
