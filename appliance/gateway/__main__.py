@@ -45,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     logging.getLogger("uvicorn.error").setLevel(logging.WARNING)
     unit = Unit()
     opened = settled(lambda: open_worker(loaded, options.worker, belief, unit))
-    app = create_app(opened, credentials, asterisk_address(loaded.config, options.worker))
+    app = create_app(opened, credentials, asterisk_address(loaded.config))
     server = WorkerServer(app, unit)
     with listener:
         log.info("listening", extra={"host": gateway.host, "port": gateway.port + options.worker - 1})

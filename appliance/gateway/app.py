@@ -30,7 +30,7 @@ def create_app(open_worker: OpenWorker, credentials: Credentials, asterisk: str 
     Args:
         open_worker: makes the worker and everything it needs, and takes it down again.
         credentials: what Asterisk sends with its WebSockets, and the worker with its own.
-        asterisk: where to dial Asterisk for the control connection; None: Asterisk dials here.
+        asterisk: address of the ARI to open the control connection to; None: Asterisk opens it to here.
     """
 
     @asynccontextmanager
@@ -38,7 +38,8 @@ def create_app(open_worker: OpenWorker, credentials: Credentials, asterisk: str 
         async with open_worker() as worker:
             app.state.worker = worker
             app.state.credentials = credentials
-            async with control_line(worker.ari, asterisk, credentials) if asterisk else nullcontext():
+            app.state.dials = asterisk is not None
+            async with control_line(worker.ari, asterisk, worker.app, credentials) if asterisk else nullcontext():
                 try:
                     yield
                 finally:

@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
+import httpx
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import ConnectionClosed, InvalidStatus, WebSocketException
 from websockets.typing import Subprotocol
 
 from appliance.config.schema import Config
 from appliance.gateway.access import Credentials
-from appliance.telephony.ari_connection import MAX_MESSAGE, AriConnection
-from appliance.telephony.errors import SocketClosed
-from appliance.telephony.socket import NORMAL
+from appliance.telephony.ari_connection import MAX_MESSAGE, AriConnection, Fetch
+from appliance.telephony.ari_requests import AriRequest
+from appliance.telephony.errors import AriDisconnected, AriRefused, AriTimedOut, SocketClosed
+from appliance.telephony.socket import NORMAL, POLICY
 
 log = logging.getLogger(__name__)
 
@@ -28,27 +32,40 @@ PING_S = 20.0
 """Between pings, and for their answers: how soon an Asterisk that vanished without a word is noticed."""
 SAY_EVERY = 40
 """Attempts between two lines in the log while Asterisk is away."""
+_REPLACED = re.compile(r'\s*\{\s*"type"\s*:\s*"ApplicationReplaced"')
 
 
-def asterisk_address(config: Config, worker: int) -> str | None:
-    """Where the worker dials; None when Asterisk dials the worker."""
-    if config.gateway.control == "asterisk-dials":
-        return None
-    return f"ws://127.0.0.1:{config.telephony.http_port}/ari/events?app=setu-{worker}"
+def asterisk_address(config: Config) -> str | None:
+    """Asterisk's ARI, which the workers dial; None when Asterisk dials the workers."""
+    return f"http://127.0.0.1:{config.telephony.http_port}/ari" if config.gateway.control == "worker-dials" else None
 
 
 @asynccontextmanager
-async def control_line(ari: AriConnection, address: str, credentials: Credentials) -> AsyncIterator[None]:
-    """Keeps `ari` connected while the block runs."""
-    line = asyncio.create_task(_keep(ari, address, credentials), name="control-line")
+async def control_line(ari: AriConnection, address: str, app: str, credentials: Credentials) -> AsyncIterator[None]:
+    """Keeps `ari` connected, for the Stasis application `app`, while the block runs."""
+    async with httpx.AsyncClient(base_url=f"{address}/", headers={"Authorization": credentials.header}, trust_env=False) as client:
+        line = asyncio.create_task(_keep(ari, f"{address}/events?app={app}".replace("http", "ws", 1), credentials, partial(fetch, client)))
+        try:
+            yield
+        finally:
+            line.cancel()
+            await asyncio.gather(line, return_exceptions=True)
+
+
+async def fetch(client: httpx.AsyncClient, request: AriRequest, timeout_s: float) -> str:
+    """Telephony's `Fetch` over plain HTTP."""
     try:
-        yield
-    finally:
-        line.cancel()
-        await asyncio.gather(line, return_exceptions=True)
+        response = await client.request(request.method, request.uri, params=request.query, timeout=timeout_s)
+    except httpx.TimeoutException:
+        raise AriTimedOut(f"{request}: no answer from Asterisk in {timeout_s:g} s") from None
+    except httpx.HTTPError as error:
+        raise AriDisconnected(f"{request}: {error}") from error
+    if response.is_error:
+        raise AriRefused(str(request), response.status_code, response.text)
+    return response.text
 
 
-async def _keep(ari: AriConnection, address: str, credentials: Credentials) -> None:
+async def _keep(ari: AriConnection, address: str, credentials: Credentials, fetch: Fetch) -> None:
     failed = 0
     while True:
         try:
@@ -65,11 +82,13 @@ async def _keep(ari: AriConnection, address: str, credentials: Credentials) -> N
                 max_size=MAX_MESSAGE,
             ) as connection:
                 failed = 0
-                await ari.serve(DialledSocket(connection))
+                await ari.serve(DialledSocket(connection), fetch)
         except (OSError, TimeoutError, WebSocketException) as error:
             if failed % SAY_EVERY == 0:
                 log.warning("no control connection to Asterisk yet: %s", _why(error), extra={"address": address})
             failed += 1
+        except Exception:  # whatever one event has broken: without this line the worker would take no call any more
+            log.exception("control connection given up")
         await asyncio.sleep(REDIAL_S)
 
 
@@ -87,9 +106,14 @@ class DialledSocket:
 
     async def receive(self) -> str | bytes:
         try:
-            return await self._connection.recv()
+            message = await self._connection.recv()
         except ConnectionClosed as closed:
             raise SocketClosed(closed.rcvd.code if closed.rcvd else NORMAL, str(closed)) from None
+        if isinstance(message, str) and _REPLACED.match(message):
+            # Asterisk tells this connection nothing more. An attempt that was given up while Asterisk hung may come after the one that
+            # came through, and when it ends, nobody has the application.
+            raise SocketClosed(POLICY, "another connection has taken the application over")
+        return message
 
     async def send(self, message: str | bytes) -> None:
         try:

@@ -14,7 +14,7 @@ from appliance.gateway.leftovers import Leftovers, left_over
 from appliance.telephony import ari_requests as ari
 from appliance.telephony.ari_connection import AriConnection
 from appliance.telephony.ari_messages import Bridge, Channel
-from appliance.telephony.errors import AriError, AriRefused
+from appliance.telephony.errors import AriError
 
 log = logging.getLogger(__name__)
 
@@ -60,7 +60,6 @@ class Reconciliation:
         """Tells calls what of them is gone, sends callers of no call to where they are taken care of, removes what nobody needs."""
         try:
             await self._when_booted()
-            await self._listen_again()
             found = await self._look(tell_calls=True)
             await asyncio.sleep(ORPHAN_WAIT_S)
             left = found.still(await self._look())
@@ -73,19 +72,11 @@ class Reconciliation:
         except (AriError, msgspec.DecodeError) as error:
             log.warning("what Asterisk has could not be compared with the calls: %s", error)
 
-    async def _listen_again(self) -> None:
-        """To the parties of the running calls: with a connection that a worker had opened, Asterisk forgets whom it listened to."""
-        channels = [call.names.channels[role] for call in self._calls.values() for role in ("caller", "agent") if role in call.state.held]
-        requests = [self._ari.request(ari.listen_to(self._app, channel)) for channel in channels]
-        for answer in await asyncio.gather(*requests, return_exceptions=True):
-            if isinstance(answer, BaseException) and not isinstance(answer, AriRefused):  # refused: gone, which the next look finds out
-                raise answer
-
     async def _look(self, *, tell_calls: bool = False) -> Leftovers:
-        channels = _channels.decode(await self._ari.request(ari.list_channels()))
+        channels = _channels.decode(await self._ari.fetch(ari.list_channels()))
         if tell_calls:
             self._tell_calls({channel.id for channel in channels})
-        bridges = _bridges.decode(await self._ari.request(ari.list_bridges()))
+        bridges = _bridges.decode(await self._ari.fetch(ari.list_bridges()))
         in_use = {bridge for call in self._calls.values() for bridge in call.names.bridges.values()}
         return left_over(channels, bridges, app=self._app, owned=self._owned, in_use=in_use)
 
@@ -100,7 +91,7 @@ class Reconciliation:
         """Asterisk connects before it is ready, and says 503 or nothing until it is: it is asked while that can help."""
         while True:
             try:
-                await self._ari.request(ari.list_channels(), timeout_s=BOOT_TIMEOUT_S)
+                await self._ari.fetch(ari.list_channels(), timeout_s=BOOT_TIMEOUT_S)
                 return
             except AriError as error:
                 if not error.retry or not self._ari.connected:

@@ -39,7 +39,9 @@ async def _accept(socket: WebSocket[Any, Any, Any], protocol: str) -> AsgiSocket
     """Accept the socket if it is Asterisk's for this worker; otherwise refuse it, which the peer sees as 403."""
     worker: Worker = socket.app.state.worker
     credentials: Credentials = socket.app.state.credentials
-    if not credentials.match(socket.headers.get("authorization")):
+    if protocol == ARI_PROTOCOL and socket.app.state.dials:
+        reason = "not-expected"
+    elif not credentials.match(socket.headers.get("authorization")):
         reason = "credentials"
     elif socket.path_params["application"] != worker.app:
         reason = "application"
@@ -61,7 +63,7 @@ def _refused(protocol: str, reason: str) -> None:
 
 @websocket("/ari/{application:str}")
 async def ari_socket(socket: WebSocket[Any, Any, Any]) -> None:
-    """Asterisk's persistent control connection."""
+    """Asterisk's persistent control connection, when the worker does not dial Asterisk."""
     accepted = await _accept(socket, ARI_PROTOCOL)
     if accepted is not None:
         await socket.app.state.worker.ari.serve(accepted)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from itertools import count
 
 from appliance.telephony.ari_messages import (
@@ -28,11 +28,15 @@ log = logging.getLogger(__name__)
 REQUEST_TIMEOUT_S = 5.0
 """Asterisk answers within milliseconds; `externalMedia` waits for its socket to connect."""
 MAX_MESSAGE = 4 << 20
-"""Bytes; the list of all channels of a full node is well below."""
+"""Bytes; far beyond any event."""
 MAX_OUTGOING = 4096
 """Requests that wait to be written: beyond it Asterisk has stopped reading."""
 MAX_MALFORMED = 16
 """Per connection; a peer that sends more is not Asterisk."""
+
+
+Fetch = Callable[[AriRequest, float], Awaitable[str]]
+"""Makes a request that changes nothing, in so many seconds, and returns the body of its answer; raises as `AriConnection.request`."""
 
 
 class AriConnection:
@@ -64,6 +68,7 @@ class AriConnection:
         self._waiting: dict[str, asyncio.Future[RestResponse]] = {}
         self._outgoing: asyncio.Queue[str] = asyncio.Queue()
         self._socket: MessageSocket | None = None
+        self._fetch: Fetch | None = None
 
     @property
     def connected(self) -> bool:
@@ -104,9 +109,23 @@ class AriConnection:
         self._counted("ok")
         return response.message_body
 
-    async def serve(self, socket: MessageSocket) -> None:
-        """Use `socket` until it ends. A connection in use is replaced: Asterisk has started anew or lost the old one."""
+    async def fetch(self, request: AriRequest, *, timeout_s: float = REQUEST_TIMEOUT_S) -> str:
+        """As `request`, for an answer that grows with the number of calls, past the WebSocket where there is another way.
+
+        Asterisk 22.10 puts a message for a WebSocket on the stack of a thread, which has 496 KiB: about 1,200 channels end it.
+        """
+        if self._fetch is None:
+            return await self.request(request, timeout_s=timeout_s)
+        return await self._fetch(request, timeout_s)
+
+    async def serve(self, socket: MessageSocket, fetch: Fetch | None = None) -> None:
+        """Use `socket` until it ends. A connection in use is replaced: Asterisk has started anew or lost the old one.
+
+        Args:
+            fetch: another way for long answers.
+        """
         replaced, self._socket = self._socket, socket
+        self._fetch = fetch
         if replaced is not None:
             log.warning("control connection replaced by a new one")
             self._abandon()

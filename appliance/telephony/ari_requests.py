@@ -119,11 +119,6 @@ def call(channel: str, other_half: str, endpoint: str, app: str, app_args: str, 
     )
 
 
-def listen_to(app: str, channel: str) -> AriRequest:
-    """The application hears of the channel, as of one that has entered it; 422 when there is no such channel."""
-    return AriRequest("POST", f"applications/{_part(app)}/subscription", {"eventSource": f"channel:{channel}"})
-
-
 def list_channels() -> AriRequest:
     return AriRequest("GET", "channels")
 

@@ -42,7 +42,7 @@ class Gateway:
         self.interpreters: list[ToneInterpreter] = []
         self.worker = Worker(1, config, self.events.append, self._make)
         credentials = Credentials(config.gateway.ari_user, asterisk.loaded.secret(config.gateway.ari_password))
-        self.server = WorkerServer(create_app(self._open, credentials, asterisk_address(config, 1)))
+        self.server = WorkerServer(create_app(self._open, credentials, asterisk_address(config)))
         self.listener = listen(config.gateway.host, config.gateway.port)
 
     async def _make(self, context: CallContext) -> ToneInterpreter:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -52,9 +53,8 @@ def main() -> None:
     logs.configure(loaded.config.telemetry.log_level, f"gateway-{options.worker}")
     credentials = Credentials(gateway.ari_user, loaded.secret(gateway.ari_password))
     with listen(gateway.host, gateway.port + options.worker - 1) as listener:
-        app = create_app(
-            lambda: open_worker(loaded, options.worker, mute=options.mute), credentials, asterisk_address(loaded.config, options.worker)
-        )
+        opened = partial(open_worker, loaded, options.worker, mute=options.mute)
+        app = create_app(opened, credentials, asterisk_address(loaded.config))
         WorkerServer(app).run(sockets=[listener])
 
 

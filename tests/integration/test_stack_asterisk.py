@@ -17,16 +17,21 @@ import pytest
 import websockets
 from stack_asterisk import RunningAsterisk, running_asterisk
 
+from appliance.gateway.access import Credentials
+from appliance.gateway.control_line import asterisk_address, control_line
 from appliance.phone.baresip import Phone
 from appliance.phone.errors import PhoneError
 from appliance.phone.phone_config import PhoneAccount
 from appliance.phone.phone_events import CallClosed, CallEstablished, IncomingCall
 from appliance.phone.program import find_program, work_folder
 from appliance.stack.readiness import connected_workers
+from appliance.telephony.ari_connection import AriConnection
+from appliance.telephony.ari_requests import AriRequest, hang_up, list_channels
 
 CALLER = "127.0.0.2"
 AGENT = "127.0.0.3"
 STRANGER = "127.0.0.5"
+MANY, STACK = 1400, 496 << 10
 
 
 @pytest.fixture
@@ -86,6 +91,30 @@ async def test_it_connects_to_each_worker_with_its_credentials_when_it_shall(tmp
         password = running.loaded.secret("file:ari-password")
     credentials = "Basic " + base64.b64encode(f"setu:{password}".encode()).decode()
     assert seen == {"/ari/setu-1": ("ari", credentials), "/ari/setu-2": ("ari", credentials)}
+
+
+async def test_a_worker_sees_a_full_node(asterisk: RunningAsterisk) -> None:
+    """The list of so many channels, sent over its connection, is more than Asterisk's stack holds."""
+    gateway = asterisk.loaded.config.gateway
+    credentials = Credentials(gateway.ari_user, asterisk.loaded.secret(gateway.ari_password))
+    address = asterisk_address(asterisk.loaded.config)
+    assert address is not None
+    ari = AriConnection(lambda event: None)
+
+    def name(number: int) -> str:
+        return f"setu-1-20260101-000000-{number:04x}-caller-media"
+
+    async with control_line(ari, address, "setu-1", credentials):
+        async with asyncio.timeout(20):
+            while not ari.connected:
+                await asyncio.sleep(0.05)
+        for number in range(MANY // 2):
+            halves = {"channelId": name(2 * number), "otherChannelId": name(2 * number + 1)}
+            await ari.request(AriRequest("POST", "channels/create", {"endpoint": "Local/1800@from-trunk", "app": "setu-1", **halves}))
+        listed = await ari.fetch(list_channels())
+        assert len(json.loads(listed)) == MANY
+        assert len(listed) > STACK, "enough to be fatal"
+        await ari.request(hang_up(name(0)))  # the same connection works on
 
 
 async def test_with_a_certificate_it_takes_sip_over_tls(tmp_path: Path, certificate: tuple[Path, Path]) -> None:

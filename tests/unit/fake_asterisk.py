@@ -193,9 +193,6 @@ class FakeAsterisk:
         match [request.method, *request.uri.split("/")]:
             case ["GET", "channels"]:
                 return 200, [self._json(channel) for channel in self.channels.values()]
-            case ["POST", "applications", self.app, "subscription"]:
-                known = request.query["eventSource"].removeprefix("channel:") in self.channels
-                return (200, {}) if known else (422, {"message": "EventSource not found"})
             case ["GET", "bridges"]:
                 return 200, [{"id": bridge, "channels": sorted(members)} for bridge, members in self.bridges.items()]
             case ["POST", "channels", "externalMedia"]:

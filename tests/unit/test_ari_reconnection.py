@@ -19,13 +19,11 @@ async def stage() -> AsyncIterator[Stage]:
 
 
 async def test_a_short_loss_of_the_control_connection_costs_no_call(stage: Stage) -> None:
-    caller = await stage.interpreting()
+    await stage.interpreting()
     await stage.asterisk.drop()
     await stage.until(lambda: not stage.worker.ari.connected)
     await stage.asterisk.dial()
     await stage.until(lambda: stage.asterisk.requests[-1].uri == "bridges", "the comparison")
-    listened = {request.query["eventSource"] for request in stage.asterisk.requests if request.uri == "applications/setu-1/subscription"}
-    assert listened == {f"channel:{caller}", f"channel:{stage.asterisk.agent()}"}
     assert stage.states[-1] == "interpreting"
     await stage.asterisk.hang_up(stage.asterisk.agent())
     assert (await stage.over()).outcome == "interpreted"
