@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ NUMBER_PREFIX = "000"
 """Of the caller: nobody has such a number, and the dialplan lets it ring at the acceptance agent only."""
 RESULT = "acceptance.json"
 """In the state folder."""
+RECORDINGS = "acceptance-failed"
+"""In the state folder: what was said and heard in the attempts of the last run that were out of bounds."""
 RING_S = 15.0
 """The telephone that is called is there, or it is not."""
 
@@ -87,7 +90,7 @@ def lines_of(language: str) -> tuple[Line, Line]:
 
 
 async def accept(station: Station, languages: Sequence[str], bounds: Bounds, attempts: int, tell: Tell) -> Acceptance:
-    """Place the calls one after another.
+    """Place the calls one after another; recordings of those that are out of bounds are kept in the state folder until the next time.
 
     Args:
         attempts: calls in one language at most; a next one is placed when one is out of bounds, and is counted in the result.
@@ -97,6 +100,7 @@ async def accept(station: Station, languages: Sequence[str], bounds: Bounds, att
     """
     began = time.monotonic()
     calls = []
+    shutil.rmtree(station.loaded.state_dir / RECORDINGS, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="setu-accept-") as name:
         for language in languages:
             figures = await _one(station, language, bounds, attempts, Path(name), tell)
@@ -126,9 +130,19 @@ async def _one(station: Station, language: str, bounds: Bounds, attempts: int, f
         figures = judge(report, language, expected, bounds, attempt)
         if figures.passed:
             break
+        _keep_recordings(folder, f"{language}-{attempt}", station.loaded.state_dir / RECORDINGS)
         if attempt < attempts:
             tell(f"{language}: once more, since {'; '.join(figures.problems)}")
     return figures
+
+
+def _keep_recordings(folder: Path, call: str, kept: Path) -> None:
+    try:
+        kept.mkdir(mode=0o700, exist_ok=True)
+        for file in folder.glob(f"{call}*.wav"):
+            shutil.copyfile(file, kept / file.name)
+    except OSError as error:
+        raise NodeError(f"{kept}: cannot be written: {error.strerror}") from error
 
 
 def keep(result: Acceptance, state_dir: Path) -> None:

@@ -53,7 +53,7 @@ class JournalHandler(logging.Handler):
                 SYSLOG_IDENTIFIER=self._process,
                 LOGGER=record.name,
                 CODE_FILE=record.pathname,
-                CODE_LINE=str(record.lineno),
+                CODE_LINE=record.lineno,  # the library wants a number here
                 CODE_FUNC=record.funcName,
             )
         except Exception:  # noqa: BLE001 - as every handler of the standard library

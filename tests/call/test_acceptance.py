@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import wave
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from appliance.node.acceptance_calls import kept
+from appliance.node.acceptance_calls import RECORDINGS, kept
 from appliance.node.machine import registrations
 from appliance.phone.baresip import Phone
 from appliance.phone.program import find_program
@@ -72,6 +74,13 @@ def test_bounds_that_nobody_keeps_make_it_fail(node: Running) -> None:
     assert "not accepted: 0 of 1" in done.stdout
     assert "allowed 0.01 s" in done.stdout
     node.settled()
+    recordings = node.loaded.state_dir / RECORDINGS
+    assert {file.name for file in recordings.iterdir()} == {"ta-1-caller.wav", "ta-1-agent.wav"}
+    assert recordings.stat().st_mode & 0o077 == 0
+    with wave.open(str(recordings / "ta-1-agent.wav")) as file:
+        said, heard = np.frombuffer(file.readframes(file.getnframes()), np.int16).reshape(-1, 2).T
+    assert said.max() > 1000
+    assert heard.max() > 1000
 
 
 def test_a_drained_stack_takes_no_calls_until_it_is_undrained(node: Running) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import time
@@ -77,6 +78,16 @@ def test_old_records_and_logs_go_by_themselves(node: Node) -> None:
     in_node(node, "logrotate --force /etc/logrotate.d/appliance-asterisk")
     assert in_node(node, "stat -c '%U %G %a' /var/log/asterisk/security").strip() == "asterisk asterisk 640"
     assert "104857600" in in_node(node, "grep 'Max file size' /proc/$(pidof asterisk)/limits")
+
+
+def test_what_happens_in_a_call_is_in_the_journal_under_its_number(node: Node) -> None:
+    call_id = json.loads(in_node(node, "appliance transcripts list --json"))[0]["id"]
+    lines = in_node(node, f"journalctl --quiet --no-pager --output=cat CALL_ID={call_id}")
+    assert f"call={call_id}" in lines
+    assert "call is over" in lines
+    everything = in_node(node, "journalctl --quiet --no-pager --output=cat --unit='appliance-*'")
+    assert "Logging error" not in everything
+    assert "Traceback" not in everything
 
 
 def test_no_secret_is_readable_or_printed(node: Node) -> None:

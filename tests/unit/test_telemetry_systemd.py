@@ -94,8 +94,9 @@ class Journal:
     def __init__(self) -> None:
         self.entries: list[tuple[str, dict[str, str]]] = []
 
-    def send(self, message: str, **fields: str) -> None:
-        self.entries.append((message, fields))
+    def send(self, message: str, *, CODE_LINE: int, **fields: str) -> None:  # noqa: N803 - as systemd-python writes it
+        """As the real one: it takes the number of the line as a number, everything else as text."""
+        self.entries.append((message, fields | {"CODE_LINE": f"{CODE_LINE:d}"}))
 
 
 @pytest.fixture
