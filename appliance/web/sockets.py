@@ -25,6 +25,11 @@ MOST_PINGS = 20
 """In a second; Asterisk sends none or one in many seconds."""
 MOST_PIECES = 4096
 """Of one message; Asterisk sends messages in one piece, from 22.10 on in a few."""
+PING_S = 5.0
+"""Between pings of a socket that carries audio, and for their answers. The kernel of a peer that does not read takes minutes of audio
+and seems well; what is heard so late is worthless, so the other pings' time is too long."""
+ANSWER_READ_S = 0.1
+"""After that time: an answer that came while this process was too busy to read it is read first."""
 EXTENSION = "setu.socket"
 """Under which a connection finds itself in its ASGI scope."""
 _BINARY = 0x82
@@ -58,11 +63,14 @@ class BoundedSocket(WebSocketsSansIOProtocol):
         """From now on binary messages of just this size (126 to 65,535 bytes) go to `take` when they come, not to `receive`.
 
         A message that comes in pieces, or in one go behind another one, is received like any other; nothing more is read
-        until it was.
+        until it was. The peer has to answer pings soon.
         """
         self._whole = bytes((_BINARY, _MASKED | _SHORT)) + size.to_bytes(2, "big")
         self._step = _HEAD + size
         self._take = take
+        self.stop_keepalive()
+        self.ping_interval = self.ping_timeout = PING_S
+        self.start_keepalive()
 
     def data_received(self, data: bytes) -> None:
         if self._take is not None and data.startswith(self._whole) and self._is_between_messages():
@@ -126,6 +134,16 @@ class BoundedSocket(WebSocketsSansIOProtocol):
             self.rejected("pings")
             self.transport.abort()
 
+    def keepalive_timeout(self) -> None:
+        self.pong_timer = self.loop.call_later(ANSWER_READ_S, self._give_up)
+
+    def _give_up(self) -> None:
+        ended = self.close_sent or self.transport.is_closing()
+        super().keepalive_timeout()
+        if not ended:
+            self.rejected("stalled")
+            self.transport.abort()  # closing would wait until the peer has read what it was sent
+
     def handle_cont(self, event: Frame) -> None:
         if len(self.frames) < MOST_PIECES:
             super().handle_cont(event)
@@ -145,6 +163,7 @@ def bounded_socket(rejected: Callable[[str], None]) -> type[BoundedSocket]:
     """The protocol class of one server, for uvicorn's `ws`.
 
     Args:
-        rejected: called with `handshake` or `pings` for each connection turned away; too many pieces are `too-big` to whoever reads.
+        rejected: called with `handshake` or `pings` for each connection turned away, with `stalled` for one whose peer answers no
+            pings; too many pieces are `too-big` to whoever reads.
     """
     return type("BoundedSocketOfServer", (BoundedSocket,), {"rejected": staticmethod(rejected)})

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -25,6 +26,7 @@ from appliance.bench.gateway import clip, redis_command
 from appliance.bench.load import Load
 from appliance.bench.processes import Measured, answers, python, running
 from appliance.config.load import LoadedConfig, load
+from appliance.events import Party
 from appliance.stack.defaults import free_offset, write_config
 
 LOST_SHARE = 0.05
@@ -41,6 +43,8 @@ class RunningCall:
         clips = {"caller": clip(fixed_engines.CALLER.code), "agent": clip("hinglish")}
         self._make = lambda: Load(gateway.host, gateway.port, gateway.ari_user, loaded.secret(gateway.ari_password), clips)  # type: ignore[arg-type]
         self.load: Load | None = None
+        self.given_up: set[str] = set()
+        """Calls that were robbed of a leg: not everything said in them was heard."""
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stop = threading.Event()
         self._ready = threading.Event()
@@ -92,16 +96,53 @@ class RunningCall:
         for digit in digits:
             self._loop.call_soon_threadsafe(self.load.press, digit)
 
-    def another(self) -> None:
-        """One more call, which must reach an agent."""
+    def another(self) -> str:
+        """One more call, which must reach an agent; its id."""
         assert self.load is not None
-        assert self._loop is not None
-        before = len(self.load.legs)
-        asyncio.run_coroutine_threadsafe(self.load.add_calls(1), self._loop).result(10)
+        before = set(self.load.legs)
+        self.dial()
         end = time.monotonic() + 10
-        while len(self.load.legs) < before + 2:
+        while len(new := [leg.call_id for channel, leg in list(self.load.legs.items()) if channel not in before]) < 2:
             assert time.monotonic() < end, "a further call does not come about"
             time.sleep(0.05)
+        return new[0]
+
+    def dial(self) -> None:
+        """One more caller, whatever becomes of him."""
+        assert self.load is not None
+        assert self._loop is not None
+        asyncio.run_coroutine_threadsafe(self.load.add_calls(1), self._loop).result(10)
+
+    @contextmanager
+    def unread_leg(self, call_id: str, party: Party) -> Iterator[None]:
+        """Asterisk goes on to send on this media socket, but reads nothing there, and does not close it when it is told to."""
+        assert self.load is not None
+        assert self._loop is not None
+        channel = next(name for name, leg in self.load.legs.items() if (leg.call_id, leg.party) == (call_id, party))
+        leg = self.load.legs.pop(channel)
+        self.given_up.add(call_id)
+        assert leg.wire is not None
+        transport = leg.wire._transport
+        assert transport is not None
+        self._loop.call_soon_threadsafe(transport.pause_reading)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(transport.abort)
+
+    @contextmanager
+    def unread_control(self) -> Iterator[None]:
+        """Asterisk tells what happens, but reads no request."""
+        assert self.load is not None
+        assert self._loop is not None
+        assert self.load._control is not None
+        transport = self.load._control._transport
+        assert transport is not None
+        self._loop.call_soon_threadsafe(transport.pause_reading)
+        try:
+            yield
+        finally:
+            self._loop.call_soon_threadsafe(transport.resume_reading)
 
     @property
     def frames(self) -> int:
@@ -124,6 +165,10 @@ class Target:
     @property
     def url(self) -> str:
         return "http://{}:{}".format(*self.place)
+
+    def get(self, path: str) -> Any:
+        """The worker's answer as JSON."""
+        return httpx.get(f"{self.url}{path}", timeout=5).json()
 
     @property
     def authorization(self) -> str:
@@ -163,7 +208,7 @@ class Target:
         assert heard - received >= (1 - LOST_SHARE) * due, f"{heard - received} of {due:.0f} frames came in {span:.1f} s"
         assert self.counted(LATE) - late <= LOST_SHARE * span / 0.020
         assert self.process.memory_mb - memory < grows_mb
-        status = httpx.get(f"{self.url}/api/status", timeout=5).json()
+        status = self.get("/api/status")
         assert status["asterisk"]
         assert status["calls"] >= 1
 

@@ -18,6 +18,7 @@ from hostile_gateway import Target, attacked_gateway, closing_code, gone, until
 
 from appliance.bench import wire
 from appliance.web.entrance import HEAD_BYTES, HEAD_S, MOST, allow_many_files
+from appliance.web.sockets import PING_S
 
 pytestmark = pytest.mark.timeout(120)
 ARI, MEDIA = "/ari/setu-1", "/media/setu-1"
@@ -252,6 +253,39 @@ def test_what_is_no_http_is_answered_400(target: Target) -> None:
     until(lambda: target.rejected("connection", "malformed") > before, "their being counted")
 
 
+def connections(target: Target) -> int:
+    """Of the worker with those who have connected to it."""
+    worker = psutil.Process(target.process._process.pid)
+    open_ones = [item for item in worker.net_connections("tcp") if item.status == psutil.CONN_ESTABLISHED]
+    return sum(item.laddr.port == target.place[1] for item in open_ones)
+
+
+def test_an_asterisk_that_stops_reading(target: Target) -> None:
+    """A media socket for good: its leg is given up and the parties are joined. Meanwhile the control connection, for a while."""
+    unanswered = 'setu_ari_requests_total{result="timed-out"}'
+    stalled, before = target.rejected("connection", "stalled"), target.counted(unanswered)
+    calls, sockets = len(target.get("/api/calls")), target.get("/api/status")["media_sockets"]
+    stuck = target.call.another()
+    inside, began = connections(target), time.monotonic()
+
+    def state() -> str | None:
+        return {call["call_id"]: call["state"] for call in target.get("/api/calls")}.get(stuck)
+
+    with target.undisturbed(grows_mb=5.0), target.call.unread_leg(stuck, "agent"):
+        with target.call.unread_control():
+            target.call.dial()
+            until(lambda: target.counted(unanswered) > before, "the requests' being given up", 30.0)
+            print(f"requests given up after {time.monotonic() - began:.1f} s")
+        until(lambda: len(target.get("/api/calls")) == calls + 1, "the end of the call that could not begin")
+        target.call.another()
+        until(lambda: target.rejected("connection", "stalled") > stalled, "the leg's being given up", 2 * PING_S + 5.0)
+        print(f"given up after {time.monotonic() - began:.1f} s")
+        until(lambda: state() == "direct", "the parties' being joined")
+        until(lambda: target.get("/api/status")["media_sockets"] == sockets + 2, "the end of both sockets, of which Asterisk closes one")
+        until(lambda: connections(target) <= inside, "the end of both connections")
+    target.rejects(stalled + 1, "connection", "stalled")
+
+
 def test_it_listens_on_loopback_only(target: Target) -> None:
     worker = psutil.Process(target.process._process.pid)
     listening = [connection.laddr for connection in worker.net_connections("inet") if connection.status == psutil.CONN_LISTEN]
@@ -261,7 +295,8 @@ def test_it_listens_on_loopback_only(target: Target) -> None:
 def test_the_running_call_was_never_disturbed(target: Target) -> None:
     """The last test of the file: what the two said in all that time was translated."""
     assert target.call.load is not None
-    said = [item for item in target.call.load.spoken if item.ended_s < time.monotonic() - 3.0]
+    spoken = [item for item in target.call.load.spoken if item.call_id not in target.call.given_up]
+    said = [item for item in spoken if item.ended_s < time.monotonic() - 3.0]
     if not said:
         pytest.skip("only this test was run: nobody has said anything yet")
     assert [item for item in said if item.heard_s is None] == []

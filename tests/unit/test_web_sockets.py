@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 import uvicorn
 
-from appliance.bench.wire import BINARY, TEXT, split_frames
+from appliance.bench.wire import BINARY, PING, PONG, TEXT, split_frames
+from appliance.web import sockets
 from appliance.web.sockets import EXTENSION, BoundedSocket, bounded_socket
 
 SIZE = 640
@@ -39,6 +40,7 @@ class Server:
         self.reads = asyncio.Event()
         self.reads.set()
         self.ended: int | None = None
+        self.rejected: list[str] = []
         self._news = asyncio.Event()
 
     async def app(self, scope: Any, receive: Any, send: Any) -> None:
@@ -74,7 +76,7 @@ async def connection() -> AsyncIterator[tuple[Server, asyncio.StreamReader, asyn
     config = uvicorn.Config(
         server.app,
         port=0,
-        ws=bounded_socket(lambda what: None),
+        ws=bounded_socket(server.rejected.append),
         ws_per_message_deflate=False,
         interface="asgi3",
         lifespan="off",
@@ -187,3 +189,26 @@ async def test_send_now_sends_until_the_peer_reads_no_more_or_is_gone() -> None:
         await server.until(10)
         assert server.ended is not None
         assert not server.socket.send_now(sound(2))
+
+
+@pytest.mark.parametrize("full", [False, True])
+async def test_a_peer_that_answers_no_pings_is_given_up_though_its_kernel_takes_what_it_is_sent(
+    monkeypatch: pytest.MonkeyPatch, full: bool
+) -> None:
+    """Or no longer does: then the end must not wait until it has."""
+    monkeypatch.setattr(sockets, "PING_S", 0.1)
+    async with connection() as (server, reader, writer):
+        writer.write(frame(BINARY, sound(0)))
+        await server.until(1)
+        assert server.socket is not None
+        for _ in range(3):  # who answers is asked again
+            ((kind, payload),), _ = split_frames(await asyncio.wait_for(reader.readexactly(6), 10))
+            assert kind == PING
+            writer.write(frame(PONG, payload))
+        assert server.rejected == []
+        writer.transport.pause_reading()
+        while full and server.socket.send_now(bytes(60_000)):
+            pass
+        await server.until(10)
+        assert server.ended is not None
+        assert server.rejected == ["stalled"]
