@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import sqlite3
@@ -11,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import pytest
 from redis import Redis
@@ -21,10 +23,13 @@ from tones import tone, until_heard
 
 from appliance.phone.baresip import Phone
 from appliance.phone.phone_events import CallClosed, CallEstablished
+from appliance.stack.defaults import AGENTS
 from appliance.stack.programs import Programs
 
 pytestmark = pytest.mark.timeout(150)
-CALLER_HZ, AGENT_HZ = 2100, 2600
+CALLER_HZ, AGENT_HZ, PITCH_STEP_HZ = 2100, 2600, 30
+SECOND_AGENT = AGENTS[1]
+STOPPED_S = 60.0
 
 
 @pytest.fixture
@@ -40,19 +45,47 @@ def sessions(stack: ToneStack) -> list[str] | None:
     return None
 
 
-def streamed(stack: ToneStack) -> int:
-    """Events of calls in Redis."""
+def streamed(stack: ToneStack) -> list[dict[str, Any]]:
+    """Events of calls in Redis, oldest first; one that is there twice in a row, as after an outage, once."""
     with closing(Redis.from_url(stack.loaded.config.redis.url)) as redis:
-        return int(redis.xlen("setu:events"))
+        told = [fields[b"event"] for _, fields in redis.xrange("setu:events")]
+    return [json.loads(event) for event in dict.fromkeys(told)]
 
 
-async def both_are_heard(caller: Phone, agent: Phone) -> None:
-    """One after the other they speak, once the caller has been asked to."""
+def told_of(stack: ToneStack, call_id: str) -> list[dict[str, Any]]:
+    return [event for event in streamed(stack) if event["call_id"] == call_id]
+
+
+def types(told: list[dict[str, Any]]) -> list[str]:
+    return [event["type"] for event in told]
+
+
+def states(told: list[dict[str, Any]]) -> list[str]:
+    return [event["state"] for event in told if event["type"] == "call-state"]
+
+
+def calls(stack: ToneStack) -> dict[str, float]:
+    """Of both workers, by id, with the time each began."""
+    return {call["call_id"]: call["started_at"] for worker in (1, 2) for call in stack.get(worker, "/api/calls")}
+
+
+async def new_calls(stack: ToneStack, known: set[str]) -> set[str]:
+    """Ids of calls that have come, once there are any."""
+    began = time.monotonic()
+    while not (new := set(calls(stack)) - known):
+        assert time.monotonic() - began < 15, f"no call comes\n{stack.evidence()}"
+        await asyncio.sleep(0.1)
+    return new
+
+
+async def both_are_heard(caller: Phone, agent: Phone, turn: int = 0) -> None:
+    """One after the other they speak, once the caller has been asked to; each turn has its own pitches."""
+    caller_hz, agent_hz = CALLER_HZ + turn * PITCH_STEP_HZ, AGENT_HZ + turn * PITCH_STEP_HZ
     await until_heard(caller.folder, PITCH_HZ["speak_now"], 0.5)
-    await caller.say(tone(CALLER_HZ))
-    await until_heard(agent.folder, CALLER_HZ)
-    await agent.say(tone(AGENT_HZ))
-    await until_heard(caller.folder, AGENT_HZ)
+    await caller.say(tone(caller_hz))
+    await until_heard(agent.folder, caller_hz)
+    await agent.say(tone(agent_hz))
+    await until_heard(caller.folder, agent_hz)
 
 
 async def hang_up(stack: ToneStack, caller: Phone, agent: Phone) -> None:
@@ -82,15 +115,11 @@ async def test_asterisk_restarts_and_the_next_call_works(stack: ToneStack, phone
         await hang_up(stack, caller, agent)
 
 
-@pytest.mark.parametrize("how", ["hangs", "is killed"])
-async def test_redis_is_away_for_a_while(stack: ToneStack, phones: Path, how: str) -> None:
+async def test_redis_hangs_for_a_while(stack: ToneStack, phones: Path) -> None:
     async with two_phones(stack, phones) as (caller, agent):
         worker = await stack.first_call()
         stack.until(lambda: len(sessions(stack) or []) == 1, "the call in Redis")
-        if how == "hangs":
-            stack.running["redis"].send_signal(signal.SIGSTOP)
-        else:
-            stack.kill("redis")
+        stack.running["redis"].send_signal(signal.SIGSTOP)
         try:
             await both_are_heard(caller, agent)
             stack.until(lambda: stack.metric(worker, "setu_redis_up") == 0, "the worker's noticing")
@@ -100,22 +129,68 @@ async def test_redis_is_away_for_a_while(stack: ToneStack, phones: Path, how: st
             began = time.monotonic()
             async with two_phones(stack, phones / "new") as (new_caller, new_agent):
                 await new_caller.wait_for(CallEstablished, 15)
-                print(f"with a Redis that {how} a call is answered after {time.monotonic() - began:.1f} s, telephones started")
+                print(f"while Redis hangs a call is answered after {time.monotonic() - began:.1f} s, telephones started")
                 worker = await stack.first_call()
                 await both_are_heard(new_caller, new_agent)
                 (call,) = stack.get(worker, "/api/calls")
-                if how == "hangs":
-                    stack.running["redis"].send_signal(signal.SIGCONT)
-                else:
-                    stack.start("redis")
-                took_s = stack.until(lambda: sessions(stack) == [call["call_id"]], "the new call in Redis, the old one not", 15)
+                stack.running["redis"].send_signal(signal.SIGCONT)
+                took_s = stack.until(lambda: sessions(stack) == [call["call_id"]], "the new call in Redis, the old one not", 30)
                 print(f"Redis was up to date after {took_s:.1f} s")
-                stack.until(lambda: streamed(stack) >= 6, "the events that waited", 10)
+                stack.until(lambda: len(streamed(stack)) >= 6, "the events that waited", 10)
                 await hang_up(stack, new_caller, new_agent)
         finally:
-            if how == "hangs":
-                stack.running["redis"].send_signal(signal.SIGCONT)
+            stack.running["redis"].send_signal(signal.SIGCONT)
     stack.until(lambda: sessions(stack) == [], "nothing in Redis")
+
+
+@pytest.mark.timeout(300)
+async def test_redis_stops_for_a_minute(stack: ToneStack, phones: Path) -> None:
+    """One call goes on all the time and is used, one begins and ends meanwhile, one begins meanwhile and goes on."""
+    async with two_phones(stack, phones / "long") as (caller, agent):
+        worker = await stack.first_call()
+        ((long, began),) = calls(stack).items()
+        stack.until(lambda: sessions(stack) == [long], "the call in Redis")
+        stack.until(lambda: "interpreting" in states(told_of(stack, long)), "its events in Redis")
+        told_before = told_of(stack, long)
+        stack.kill("redis")
+        stopped_at = time.monotonic()
+        await both_are_heard(caller, agent)
+        async with two_phones(stack, phones / "short", agent=SECOND_AGENT) as (short_caller, short_agent):
+            (short,) = await new_calls(stack, {long})
+            await both_are_heard(short_caller, short_agent)
+            await short_caller.hang_up()
+            await short_agent.wait_for(CallClosed, 15)
+            stack.until(lambda: set(calls(stack)) == {long}, "the end of the short call", 15)
+        async with two_phones(stack, phones / "new", agent=SECOND_AGENT) as (new_caller, new_agent):
+            (new,) = await new_calls(stack, {long})
+            await both_are_heard(new_caller, new_agent)
+            turns = 1
+            while time.monotonic() < stopped_at + STOPPED_S:
+                await both_are_heard(caller, agent, turns)
+                await both_are_heard(new_caller, new_agent, turns)
+                turns += 1
+            assert sessions(stack) is None
+            assert stack.metric(worker, "setu_redis_up") == 0
+            away_s = time.monotonic() - stopped_at
+            stack.start("redis")
+            took_s = stack.until(lambda: set(sessions(stack) or []) == {long, new}, "the calls that go on in Redis, and no other", 15)
+            print(f"Redis was away for {away_s:.0f} s, a running call used {turns} times; up to date {took_s:.1f} s after its start")
+            stack.until(lambda: "call-ended" in types(told_of(stack, short)), "the events that waited")
+            stack.until(lambda: "interpreting" in states(told_of(stack, new)), "the events that waited")
+            for told in (told_of(stack, short), told_of(stack, new)):
+                assert types(told)[0] == "call-started"
+                assert [event["at"] for event in told] == sorted(event["at"] for event in told)
+            assert states(told_of(stack, short))[-2:] == ["closing", "ended"]
+            assert told_of(stack, long) == told_before, "nothing has happened to it"
+            assert calls(stack)[long] == began
+            await both_are_heard(caller, agent, turns)
+            for ends, other in ((new_caller, new_agent), (caller, agent)):
+                await ends.hang_up()
+                await other.wait_for(CallClosed, 15)
+            await asyncio.to_thread(stack.settled)
+    stack.until(lambda: sessions(stack) == [], "nothing in Redis")
+    for call in (long, short, new):
+        stack.until(lambda call=call: types(told_of(stack, call))[-1] == "call-ended", "each call's end in Redis")  # type: ignore[misc]
 
 
 @contextmanager

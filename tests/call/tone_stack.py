@@ -203,13 +203,15 @@ def tone_stack(
 
 
 @asynccontextmanager
-async def two_phones(stack: ToneStack, folder: Path, *, answer_after_s: float | None = 0.3) -> AsyncIterator[tuple[Phone, Phone]]:
-    """The caller, who has dialled, and the agent."""
-    telephones = stack.station
+async def two_phones(
+    stack: ToneStack, folder: Path, *, answer_after_s: float | None = 0.3, agent: str = ""
+) -> AsyncIterator[tuple[Phone, Phone]]:
+    """The caller, who has dialled, and the agent: the one of this name, else the first one there is."""
+    telephones = replace(stack.station, agent=agent)
     agent_account = replace(telephones.account_of_agent(), answer_after_s=answer_after_s)
     async with (
-        Phone.start(folder / "agent", telephones.program, agent_account) as agent,
+        Phone.start(folder / "agent", telephones.program, agent_account) as agents,
         Phone.start(folder / "caller", telephones.program, telephones.account_of_caller(unused_number())) as caller,
     ):
         await caller.dial(stack.number)
-        yield caller, agent
+        yield caller, agents
