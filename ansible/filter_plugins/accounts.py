@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 
-def agent_account(name: str) -> dict[str, str]:
+def agent_account(agent: dict[str, str]) -> dict[str, str]:
     """The entry of an agent."""
-    return {"name": name, "password": f"file:{_file(name)}"}
+    return {**agent, "password": f"file:{_file(agent['name'])}"}
 
 
 def trunk_entry(trunk: dict[str, str]) -> dict[str, str]:

@@ -82,6 +82,12 @@ def _tls(config: Config) -> Iterator[Problem]:
         for key in ("tls_certificate", "tls_key"):
             if not getattr(telephony, key):
                 yield Problem(("telephony", "tls_port"), f"SIP over TLS needs {key}: the path of a PEM file")
+    for kind in ("trunks", "agents"):
+        for number, item in enumerate(getattr(telephony, kind)):
+            if item.srtp == "required" and not telephony.tls_port:
+                yield Problem(
+                    ("telephony", kind, number, "srtp"), "encrypted audio needs telephony.tls_port: its keys travel in SIP messages"
+                )
 
 
 def _names(config: Config) -> Iterator[Problem]:

@@ -47,6 +47,8 @@ class TrunkAddress(_Section, frozen=True):
     """Name in the address that is registered, where it is not `username`."""
     outbound_proxy: str = ""
     """Where the registration is sent instead of to `server`, `host` or `host:port`."""
+    srtp: Literal["offered", "required"] = "offered"
+    """With `tls_port`: `required` refuses calls whose audio is not encrypted."""
 
 
 class AgentAccount(_Section, frozen=True):
@@ -56,6 +58,8 @@ class AgentAccount(_Section, frozen=True):
     """SIP password, or `file:NAME` for a systemd credential or a file in `state_dir`."""
     contact: Annotated[str, Meta(pattern=r"^(sips?:[A-Za-z0-9._-]+@[A-Za-z0-9.:\[\]-]+)?$")] = ""
     """Address of a telephone that is always there (`sip:desk@10.1.2.3:5060`); empty: it registers."""
+    srtp: Literal["offered", "required"] = "offered"
+    """With `tls_port`: `required` is for a telephone that takes encrypted audio only; no call goes to it otherwise."""
 
 
 class Telephony(_Section, frozen=True):

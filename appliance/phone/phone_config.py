@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import socket
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,7 +39,7 @@ snd_path {folder}
 ctrl_tcp_listen 127.0.0.1:{control_port}
 module_path {modules}
 module g711.so
-{codec_modules}module mixausrc.so
+{codec_modules}{secure}module mixausrc.so
 module sndfile.so
 module aufile.so
 module_tmp account.so
@@ -49,6 +50,8 @@ _CODEC_MODULES = {"G722": "g722.so", "opus": "opus.so"}
 """Beyond G.711."""
 # Filters run in the order of the modules: speech is mixed in before it is recorded as sent. No jitter buffer: what is
 # received is recorded when it arrives, and the recording's own clock is `recording`'s business.
+_TLS = "sip_cafile {folder}/authority.pem\nsip_verify_server yes\n"
+_SRTP = "module srtp.so\n"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +69,11 @@ class PhoneAccount:
     codec: str = "PCMA"
     """`PCMA`, `PCMU` or a list of them. With `G722/16000/1` and `opus/48000/2` it can hear and be heard, but
     nothing can be said, and recordings have the codec's rate: they are for tests of the line alone."""
+    authority: Path | None = None
+    """Certificate (PEM) that vouches for the server's, whatever name that is for: SIP goes over TLS then, and to nobody else. None: UDP.
+    Over TLS it comes from the address the system chooses, not from `address`."""
+    srtp: bool = False
+    """Whether it offers encrypted audio (keys in SDP) and no other, and takes no call that is offered without."""
 
     @property
     def rate(self) -> int:
@@ -75,14 +83,18 @@ class PhoneAccount:
 
 def write_configuration(folder: Path, program: PhoneProgram, account: PhoneAccount, sip_port: int, control_port: int) -> None:
     folder.mkdir(parents=True, exist_ok=True)
+    place = folder.resolve()
+    if account.authority:
+        shutil.copyfile(account.authority, folder / "authority.pem")  # where the program may see nothing else
     config = _CONFIG.format(
         address=account.address,
         sip_port=sip_port,
         control_port=control_port,
         modules=program.modules,
-        folder=folder.resolve(),
+        folder=place,
         rate=account.rate,
         codec_modules="".join(f"module {module}\n" for codec, module in _CODEC_MODULES.items() if codec in account.codec),
+        secure=(_TLS.format(folder=place) if account.authority else "") + (_SRTP if account.srtp else ""),
     )
     (folder / "config").write_text(config)
     (folder / "accounts").write_text("")
@@ -97,7 +109,10 @@ def user_agent(account: PhoneAccount) -> str:
         parameters.append(f"auth_pass={account.password}")
     if account.answer_after_s is not None:
         parameters += ["answermode=auto", f"answerdelay={round(1000 * account.answer_after_s)}"]
-    return f"<sip:{account.user}@{account.server}>;{';'.join(parameters)}"
+    if account.srtp:
+        parameters.append("mediaenc=srtp-mand")
+    transport = ";transport=tls" if account.authority else ""  # of its calls as well
+    return f"<sip:{account.user}@{account.server}{transport}>;{';'.join(parameters)}"
 
 
 def free_port(address: str) -> int:

@@ -40,6 +40,8 @@ class Agent:
     password: str
     contact: str = ""
     """Empty: it registers."""
+    srtp: str = "offered"
+    """Or `required`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +96,7 @@ def asterisk_values(loaded: LoadedConfig, layout: Layout, modules: str) -> dict[
         "health_host": f"http://{_bracketed(host)}",
         "ari_password": loaded.secret(gateway.ari_password),
         "workers": [Worker(number, f"ws://{_bracketed(host)}:{gateway.port + number - 1}") for number in range(1, gateway.workers + 1)],
-        "agents": [Agent(agent.name, loaded.secret(agent.password), agent.contact) for agent in telephony.agents],
+        "agents": [Agent(agent.name, loaded.secret(agent.password), agent.contact, agent.srtp) for agent in telephony.agents],
         "registrations": [Registration(trunk, loaded.secret(trunk.password)) for trunk in telephony.trunks if trunk.server],
         "tls_certificate": loaded.path(telephony.tls_certificate),
         "tls_key": loaded.path(telephony.tls_key),

@@ -132,6 +132,11 @@ def test_a_trunk_that_registers_names_its_password_and_writes_none() -> None:
     accounts = module(ANSIBLE / "filter_plugins" / "accounts.py")
     assert accounts.trunk_entry(PROVIDER) == {**PROVIDER, "password": "file:provider-password"}
     assert accounts.trunk_entry({"name": "plain", "address": "192.0.2.1"}) == {"name": "plain", "address": "192.0.2.1"}
+    assert accounts.agent_account({"name": "desk1", "srtp": "required"}) == {
+        "name": "desk1",
+        "srtp": "required",
+        "password": "file:desk1-password",
+    }
     assert accounts.password_files({"provider": "x", "desk1": "y"}) == {"provider-password": "x", "desk1-password": "y"}
     assert accounts.registrar_names([PROVIDER, {"name": "plain"}, {**PROVIDER, "outbound_proxy": "edge"}]) == ["sip.example.net", "edge"]
 

@@ -130,6 +130,11 @@ def test_all_problems_are_told_at_once_in_the_order_of_the_file(tmp_path: Path) 
         ("[telephony]\nsip_port = 10010", "2: telephony.sip_port", "lies in the RTP range 10000 to 20000"),
         ("[telephony]\ntls_port = 70000", "2: telephony.tls_port", "0 (off) or a port"),
         ("[telephony]\ntls_port = 5061\ntls_key = 'k.pem'", "2: telephony.tls_port", "needs tls_certificate"),
+        (
+            "[[telephony.agents]]\nname = 'a'\npassword = 'x'\nsrtp = 'required'",
+            "4: telephony.agents[1].srtp",
+            "encrypted audio needs telephony.tls_port",
+        ),
         ("[telephony]\nhttp_port = 8080", "gateway.port", "already that of telephony.http_port"),
         ("[gateway]\nport = 8085\nworkers = 4", "2: gateway.port", "port 8088 (worker 4) is already that of telephony.http_port"),
         ("[gateway]\nport = 65535\nworkers = 2", "2: gateway.port", "ports up to 65536"),

@@ -93,6 +93,36 @@ def test_tls_is_there_only_when_asked_for_and_never_old(tmp_path: Path) -> None:
     assert found["endpoint(!)"]["media_encryption"] == "sdes"
 
 
+PARTIES = """
+[[telephony.trunks]]
+name = "careful"
+address = "192.0.2.1"
+srtp = "required"
+[[telephony.trunks]]
+name = "plain"
+address = "192.0.2.2"
+[[telephony.agents]]
+name = "desk1"
+password = "x"
+srtp = "required"
+[[telephony.agents]]
+name = "desk2"
+password = "x"
+"""
+
+
+def test_encrypted_audio_is_offered_to_all_and_required_of_whom_it_is_said(tmp_path: Path) -> None:
+    tls = '[telephony]\ntls_port = 5061\ntls_certificate = "cert.pem"\ntls_key = "key.pem"\n'
+    found = dict(sections(rendered(tmp_path, "pjsip", tls + PARTIES)))
+    offered, required = found["endpoint(!)"], found["encrypted_audio(!)"]
+    assert (offered["media_encryption"], offered["media_encryption_optimistic"]) == ("sdes", "yes")
+    assert required == {"media_encryption_optimistic": "no"}
+    assert {"careful(trunk,encrypted_audio)", "plain(trunk)", "desk1(agent,encrypted_audio)", "desk2(agent)"} <= set(found)
+
+    found = dict(sections(rendered(tmp_path, "pjsip", PARTIES.replace('srtp = "required"\n', ""))))
+    assert "media_encryption" not in found["endpoint(!)"], "without TLS the keys would be there for everybody to read"
+
+
 def test_audio_is_bound_to_the_address_of_the_configuration(tmp_path: Path) -> None:
     assert dict(sections(rendered(tmp_path, "pjsip")))["endpoint(!)"]["media_address"] == "127.0.0.1"
     everywhere = dict(sections(rendered(tmp_path, "pjsip", '[telephony]\nbind = "0.0.0.0"\n')))
