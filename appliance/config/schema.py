@@ -72,7 +72,7 @@ class Telephony(_Section, frozen=True):
     tls_key: str = ""
     rtp_first_port: Port = 10_000
     rtp_last_port: Port = 20_000
-    jitter_buffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 200
+    jitter_buffer_ms: Annotated[int, Meta(ge=0, le=1000)] = 500
     """The most that packets of a telephone are held back to bring them in order; on an even line it is a small part of it. 0 is off."""
     http_port: Port = 8088
     """Asterisk's own HTTP server, loopback only."""

@@ -60,8 +60,8 @@ def test_endpoints_are_found_by_address_or_by_name_but_never_by_both(tmp_path: P
 @pytest.mark.parametrize(
     ("setting", "written"),
     [
-        ("", "200,1000,20"),
-        ("jitter_buffer_ms = 80", "80,1000,20"),
+        ("", "500,200,20"),
+        ("jitter_buffer_ms = 80", "80,80,20"),
         ("jitter_buffer_ms = 0", None),
     ],
 )
