@@ -23,7 +23,7 @@ check: ## style, types, layers
 	@$(HERE)/scripts/environment.sh dev
 	cd $(HERE) && .venv/bin/ruff check . && .venv/bin/mypy && .venv/bin/lint-imports --no-logo
 
-bench: setup ## figures of this machine as tables and build/bench/*.json, about 15 minutes
+bench: setup ## figures of this machine as tables and build/bench/*.json, an hour or more, half of it a soak
 	@cd $(HERE) && exec .venv/bin/appliance bench
 
 bench-quick: setup ## the same with fewer and shorter measurements, at most 6 minutes
