@@ -88,7 +88,7 @@ def programs() -> Programs:
 @pytest.fixture(scope="session")
 def stack(programs: Programs) -> Iterator[Running]:
     """A whole stack that takes calls."""
-    with _folder() as folder:
+    with stack_folder() as folder:
         file = write_config(folder, free_offset())
         file.write_text(file.read_text().replace("[telephony]\n", f"[telephony]\nring_s = {RING_S}\n", 1))
         with running_stack(file) as loaded:
@@ -98,20 +98,26 @@ def stack(programs: Programs) -> Iterator[Running]:
 @pytest.fixture
 def asterisk_alone(programs: Programs) -> Iterator[Running]:
     """Asterisk with the stack's own configuration and nothing else: no gateway, no models, no Redis."""
-    with _folder() as folder:
-        loaded = load(write_config(folder, free_offset()))
-        layout = layout_of(loaded)
-        render(loaded, layout, programs)
-        command = processes(loaded, layout, programs)["asterisk"]
-        with (layout.log / "asterisk.log").open("wb") as log:
-            process = subprocess.Popen(["sh", "-c", command], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        running = Running(loaded, layout, programs)
-        try:
-            wait_until(lambda: "fully booted" in running.asterisk("core waitfullybooted").lower(), 30, "Asterisk did not start")
-            yield running
-        finally:
-            process.terminate()
-            process.wait(15)
+    with stack_folder() as folder, only_asterisk(write_config(folder, free_offset()), programs) as running:
+        yield running
+
+
+@contextmanager
+def only_asterisk(file: Path, programs: Programs) -> Iterator[Running]:
+    """Asterisk of the stack with this configuration, ready for calls."""
+    loaded = load(file)
+    layout = layout_of(loaded)
+    render(loaded, layout, programs)
+    command = processes(loaded, layout, programs)["asterisk"]
+    with (layout.log / "asterisk.log").open("wb") as log:
+        process = subprocess.Popen(["sh", "-c", command], cwd=file.parent, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+    running = Running(loaded, layout, programs)
+    try:
+        wait_until(lambda: "fully booted" in running.asterisk("core waitfullybooted").lower(), 30, "Asterisk did not start")
+        yield running
+    finally:
+        process.terminate()
+        process.wait(15)
 
 
 @pytest.fixture
@@ -131,7 +137,7 @@ def wait_until(true: Callable[[], bool], timeout_s: float, otherwise: str) -> No
 
 
 @contextmanager
-def _folder() -> Iterator[Path]:
+def stack_folder() -> Iterator[Path]:
     """A short path: Unix sockets have 108 bytes for their names."""
     path = Path(tempfile.mkdtemp(prefix="setu-call-"))
     try:

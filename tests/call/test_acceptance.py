@@ -22,7 +22,7 @@ from appliance.stack.defaults import free_offset, write_config
 from appliance.stack.layout import layout_of
 from appliance.stack.programs import Programs
 
-from .conftest import Running, _folder, wait_until
+from .conftest import Running, stack_folder, wait_until
 
 TRUNKS = """\
 trunks = [
@@ -34,7 +34,7 @@ trunks = [
 
 @pytest.fixture(scope="module")
 def node(programs: Programs) -> Iterator[Running]:
-    with _folder() as folder:
+    with stack_folder() as folder:
         file = write_config(folder, free_offset())
         text = file.read_text().replace('trunks = [{ name = "test", address = "127.0.0.2" }]\n', TRUNKS)
         file.write_text(text.replace("agents = [\n", 'agents = [\n    { name = "acceptance", password = "x1y2z3" },\n'))

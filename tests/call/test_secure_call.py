@@ -11,7 +11,6 @@ import shutil
 import socket
 import ssl
 import subprocess
-import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,18 +19,14 @@ import httpx
 import pytest
 from tones import has, heard, tone, until_heard
 
-from appliance.config.load import load
 from appliance.phone.baresip import Phone
 from appliance.phone.errors import PhoneError
 from appliance.phone.phone_config import PhoneAccount
 from appliance.phone.phone_events import CallClosed, CallEstablished
 from appliance.stack.defaults import TRUNK_ADDRESS, free_offset, write_config
-from appliance.stack.layout import layout_of
-from appliance.stack.procfile import processes
 from appliance.stack.programs import Programs
-from appliance.stack.render import render
 
-from .conftest import Running, wait_until
+from .conftest import Running, only_asterisk, stack_folder
 from .test_call_control import AGENT_HZ, CALLER_HZ, PITCH_HZ, Gateway, gateway
 
 __all__ = ["gateway"]  # a fixture
@@ -97,8 +92,9 @@ def free_tls_port() -> int:
 
 @pytest.fixture(scope="module")
 def secure(programs: Programs) -> Iterator[Secure]:
-    folder = Path(tempfile.mkdtemp(prefix="setu-call-"))
-    try:
+    if shutil.which("openssl") is None:
+        pytest.skip("the certificate is made with openssl")
+    with stack_folder() as folder:
         file = write_config(folder, free_offset())
         certificate, key = self_signed(folder, "certificate")
         tls = f'tls_port = {free_tls_port()}\ntls_certificate = "{certificate}"\ntls_key = "{key}"\n'
@@ -108,21 +104,8 @@ def secure(programs: Programs) -> Iterator[Secure]:
             assert text.count(old) == 1
             text = text.replace(old, new)
         file.write_text(text)
-        loaded = load(file)
-        layout = layout_of(loaded)
-        render(loaded, layout, programs)
-        command = processes(loaded, layout, programs)["asterisk"]
-        with (layout.log / "asterisk.log").open("wb") as log:
-            process = subprocess.Popen(["sh", "-c", command], cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log)
-        running = Secure(loaded, layout, programs, certificate)
-        try:
-            wait_until(lambda: "fully booted" in running.asterisk("core waitfullybooted").lower(), 30, "Asterisk did not start")
-            yield running
-        finally:
-            process.terminate()
-            process.wait(15)
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        with only_asterisk(file, programs) as running:
+            yield Secure(running.loaded, running.layout, running.programs, certificate)
 
 
 @pytest.fixture
