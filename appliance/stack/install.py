@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from appliance.stack import apt, root
+from appliance.stack import apt, asterisk_module, root
 from appliance.stack.errors import NotInstalled
 from appliance.stack.programs import SEARCH_PATH, Programs
 
@@ -29,16 +29,18 @@ Progress = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Missing:
-    """Packages the host lacks, and whether the Debian root has still to be made."""
+    """Packages the host lacks, and whether the Debian root, or the module for the host's own Asterisk, has still to be made."""
 
     packages: tuple[str, ...]
     needs_root_folder: bool
+    needs_module: bool = False
 
     def __bool__(self) -> bool:
-        return bool(self.packages) or self.needs_root_folder
+        return bool(self.packages) or self.needs_root_folder or self.needs_module
 
     def __str__(self) -> str:
-        return ", ".join([*self.packages, *(["the Debian 14 root for Asterisk"] if self.needs_root_folder else [])])
+        made = {"the Debian 14 root for Asterisk": self.needs_root_folder, "Asterisk's module func_unnumbered": self.needs_module}
+        return ", ".join([*self.packages, *(name for name, needed in made.items() if needed)])
 
 
 def upstream_version(package_version: str) -> tuple[int, ...]:
@@ -67,7 +69,10 @@ def missing(*, from_host: bool) -> Missing:
     packages = [package for program, package in wanted.items() if shutil.which(program, path=SEARCH_PATH) is None]
     if build_root and not root.KEYRING.exists():
         packages.append("debian-archive-keyring")
-    return Missing(tuple(packages), build_root)
+    compile_module = from_host and not asterisk_module.is_compiled(Path("/"))
+    if compile_module:
+        packages += [package for package, file in asterisk_module.PACKAGES.items() if not Path(file).exists()]
+    return Missing(tuple(packages), build_root, compile_module)
 
 
 def programs(progress: Progress) -> Programs:
@@ -90,6 +95,9 @@ def programs(progress: Progress) -> Programs:
     if lacking.packages:
         progress(f"installing {', '.join(lacking.packages)}")
         apt.install(lacking.packages)
+    if lacking.needs_module:
+        progress("compiling Asterisk's module")
+        asterisk_module.compile_module(Path("/"))
     return Programs(None) if from_host else Programs(root.build(progress))
 
 

@@ -13,6 +13,7 @@ import jinja2
 
 from appliance.config.load import LoadedConfig
 from appliance.config.schema import TrunkAddress
+from appliance.stack import asterisk_module
 from appliance.stack.announcements import write_announcements
 from appliance.stack.errors import StackError
 from appliance.stack.layout import Layout
@@ -20,7 +21,6 @@ from appliance.stack.music import hold_music
 from appliance.stack.programs import Programs
 
 TEMPLATES = Path(__file__).parents[2] / "asterisk"
-MODULE_FOLDERS = ("usr/lib/*-linux-*/asterisk/modules", "usr/lib/asterisk/modules")
 NOTHING_TO_SET = ("acl", "ccss", "features", "manager", "pjproject", "queuerules", "stasis", "udptl")
 """Files Asterisk complains about when they are missing, though their defaults are right here."""
 REDIS_PORT = 6379
@@ -175,10 +175,9 @@ def modules_folder(programs: Programs) -> str:
         StackError: there is none, or it lacks `chan_websocket`.
     """
     top = programs.path("/")
-    for pattern in MODULE_FOLDERS:
-        for folder in sorted(top.glob(pattern)):
-            if (folder / "chan_websocket.so").exists():
-                return f"/{folder.relative_to(top)}"
+    folder = asterisk_module.module_folder(top)
+    if folder is not None:
+        return f"/{folder.relative_to(top)}"
     raise StackError(f"Asterisk in {top} has no chan_websocket module", hint="Asterisk 22.10 or newer is needed")
 
 

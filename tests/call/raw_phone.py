@@ -1,4 +1,5 @@
-"""A telephone made of two sockets, for what no ordinary one can be made to do: comfort noise (RFC 3389) in place of silence."""
+"""A telephone made of two sockets, for what no ordinary one can be made to do: comfort noise (RFC 3389) in place of silence, packets
+that are lost on purpose, sequence numbers of one's choice."""
 
 from __future__ import annotations
 
@@ -8,6 +9,7 @@ import secrets
 import socket
 import struct
 import time
+from collections.abc import Sequence
 
 import numpy as np
 
@@ -24,9 +26,10 @@ class RawPhone:
     Args:
         address: of the trunk.
         server: host and port.
+        first_packet: sequence number it begins with.
     """
 
-    def __init__(self, address: str, server: tuple[str, int], number: str) -> None:
+    def __init__(self, address: str, server: tuple[str, int], number: str, *, first_packet: int = 1) -> None:
         self._sip, self._rtp = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in range(2))
         for each in (self._sip, self._rtp):
             each.bind((address, 0))
@@ -37,7 +40,7 @@ class RawPhone:
         self._call = secrets.token_hex(8)
         self._to = ""
         self._far: tuple[str, int] | None = None
-        self._sequence, self._timestamp, self._source = 1, 0, secrets.randbits(32)
+        self._sequence, self._timestamp, self._source = first_packet, 0, secrets.randbits(32)
 
     async def __aenter__(self) -> RawPhone:
         return self
@@ -73,22 +76,23 @@ class RawPhone:
         self._far = (target[1], int(target[2]))
         await self._send("ACK", 1)
 
-    async def say(self, samples: np.ndarray) -> None:
-        """Speech (int16, 8 kHz) in packets of 20 ms, in real time."""
-        await self._stream(
-            [(ULAW, g711.encode(samples[place : place + FRAME]).tobytes()) for place in range(0, len(samples) - FRAME + 1, FRAME)]
-        )
+    async def say(self, samples: np.ndarray, lose_every: int = 0) -> None:
+        """Speech (int16, 8 kHz) in packets of 20 ms, in real time; one in so many is lost on the way."""
+        packets = [(ULAW, g711.encode(samples[place : place + FRAME]).tobytes()) for place in range(0, len(samples) - FRAME + 1, FRAME)]
+        await self._stream(packets, lose_every)
 
     async def comfort_noise(self, seconds: float, every: int = 5, level_db: int = 60) -> None:
         """Nothing but a packet now and then that says how loud the silence is (-dBov)."""
         count = round(seconds * RATE / FRAME)
         await self._stream([(COMFORT_NOISE, bytes([level_db])) if number % every == 0 else None for number in range(count)])
 
-    async def _stream(self, packets: list[tuple[int, bytes] | None]) -> None:
+    async def _stream(self, packets: Sequence[tuple[int, bytes] | None], lose_every: int = 0) -> None:
         assert self._far is not None
         due = time.monotonic()
-        for packet in packets:
-            if packet is not None:
+        for place, packet in enumerate(packets, 1):
+            if packet is not None and lose_every and place % lose_every == 0:
+                self._sequence += 1
+            elif packet is not None:
                 kind, payload = packet
                 header = struct.pack("!BBHII", 0x80, kind, self._sequence & 0xFFFF, self._timestamp & 0xFFFFFFFF, self._source)
                 self._rtp.sendto(header + payload, self._far)

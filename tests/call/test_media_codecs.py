@@ -68,3 +68,28 @@ async def test_comfort_noise_ends_nothing_and_speech_after_it_is_heard(gateway: 
         await agent.hang_up()
         await agent.wait_for(CallClosed, 15)
     assert (await gateway.over()).outcome == "interpreted"
+
+
+@pytest.mark.parametrize("first_packet", [1, 40_000])
+async def test_who_loses_packets_is_heard_whatever_numbers_his_telephone_gives_them(
+    gateway: Gateway, phones: Path, first_packet: int
+) -> None:
+    """ADR 15: to Debian's Asterisk everything that follows a lost packet with a high number looks hopelessly late."""
+    station = gateway.asterisk.station
+    telephony = gateway.asterisk.loaded.config.telephony
+    async with (
+        Phone.start(phones / "agent", station.program, station.account_of_agent()) as agent,
+        RawPhone(TRUNK_ADDRESS, ("127.0.0.1", telephony.sip_port), "9840012345", first_packet=first_packet) as caller,
+    ):
+        await caller.dial(telephony.company_number)
+        await caller.say(np.zeros(RATE, np.int16), lose_every=10)
+        await gateway.reaches("interpreting")
+        await caller.say(np.concatenate((tone(CALLER_HZ, 3.0), np.zeros(RATE, np.int16))), lose_every=10)
+        await until_heard(phones / "agent", CALLER_HZ, 1.5)
+        gateway.interpreters[0].context.unavailable("all models are down")
+        await gateway.until(lambda: gateway.worker.status()["media_sockets"] == 0, "the parties are joined")
+        await caller.say(np.concatenate((tone(AFTER_HZ, 3.0), np.zeros(RATE, np.int16))), lose_every=10)
+        await until_heard(phones / "agent", AFTER_HZ, 1.5)
+        await agent.hang_up()
+        await agent.wait_for(CallClosed, 15)
+    assert (await gateway.over()).outcome == "direct"
