@@ -21,6 +21,10 @@ mkdir -p "$out/debs/partial"
 enter() { chroot "$root" /usr/bin/env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin HOME=/root LC_ALL=C.UTF-8 DEBIAN_FRONTEND=noninteractive "$@"; }
 enter apt-get -q update
 enter apt-get -q -y --no-install-recommends --download-only -o Dir::Cache::archives=/out/debs install "$@"
+# A compiler wants exactly these versions of what every machine has, and the node's may be older.
+# shellcheck disable=SC2016 # expanded inside
+enter sh -c 'apt-get -q -y --no-install-recommends --download-only --reinstall -o Dir::Cache::archives=/out/debs install \
+    libc6 libc-bin libgcc-s1 libstdc++6 $(dpkg-query -W -f "\${Package} " "gcc-*-base")'
 enter apt-get -q -y --no-install-recommends -o Dir::Cache::archives=/out/debs install ca-certificates python3-venv
 enter update-ca-certificates
 enter python3 -m venv /tmp/venv

@@ -66,7 +66,12 @@ static struct ast_custom_function unnumbered = {
 
 static int load_module(void)
 {
-	return ast_custom_function_register(&unnumbered);
+	if (ast_custom_function_register(&unnumbered)) {
+		return AST_MODULE_LOAD_DECLINE;
+	}
+	/* Channels keep pointers into it: it goes when Asterisk goes. */
+	ast_module_shutdown_ref(ast_module_info->self);
+	return AST_MODULE_LOAD_SUCCESS;
 }
 
 static int unload_module(void)

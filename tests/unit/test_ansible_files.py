@@ -81,6 +81,32 @@ def test_a_bundle_has_every_package_the_roles_install() -> None:
     assert installed - set(packages.ALL) == set()
 
 
+def test_the_module_of_our_own_is_compiled_started_and_removed_under_one_name() -> None:
+    variables = load(ANSIBLE / "roles/asterisk/vars/main.yml")
+    source = REPOSITORY / variables["asterisk_module_source"].removeprefix("{{ playbook_dir }}/../")
+    assert source.is_file()
+    installed = [f"/usr/lib/{folder}asterisk/modules/{source.stem}.so" for folder in ("*/", "")]
+    assert load(ANSIBLE / "roles/appliance/vars/main.yml")["appliance_asterisk_module"].split() == installed
+    assert f"rm -f {' '.join(installed)}\n" in (ANSIBLE / "roles/uninstall/files/forget.sh").read_text()
+    assert f"module load {source.stem}.so" in (ANSIBLE / "roles/asterisk/handlers/main.yml").read_text()
+
+
+def test_a_changed_module_starts_asterisk_anew_and_an_unchanged_one_does_not(tmp_path: Path) -> None:
+    command = load(ANSIBLE / "roles/appliance/vars/main.yml")["appliance_asterisk_digest_command"]
+    compiled = tmp_path / "func_unnumbered.so"
+    digests = []
+    for content in ("one", "one", "two"):
+        compiled.write_text(content)
+        filled = command.replace("{{ appliance_asterisk_module }}", str(compiled))
+        digests.append(subprocess.run(["sh", "-c", filled], capture_output=True, check=True).stdout)
+    assert digests[0] == digests[1] != digests[2]
+
+
+def test_headers_are_among_the_packages_built_but_not_installed() -> None:
+    assert "asterisk-dev_*.deb" in (ANSIBLE / "roles/asterisk/files/build.sh").read_text()
+    assert "reject('search', '/asterisk-dev_')" in (ANSIBLE / "roles/asterisk/tasks/build.yml").read_text()
+
+
 def test_no_address_of_a_mirror_but_debians_own_is_written_down() -> None:
     for path in [*ANSIBLE.rglob("*.yml"), *ANSIBLE.rglob("*.j2"), *ANSIBLE.rglob("*.sh")]:
         for host in re.findall(r"https?://([^/\s'\"{]+)", path.read_text()):

@@ -26,5 +26,5 @@ DEB_BUILD_OPTIONS="nocheck nodoc parallel=$(nproc)" dpkg-buildpackage -b -uc -us
 apt-get -q -y purge asterisk-build-deps
 apt-get -q -y autoremove --purge
 cd ..
-tar -cf "../$name.part" asterisk_*.deb asterisk-modules_*.deb asterisk-config_*.deb
+tar -cf "../$name.part" asterisk_*.deb asterisk-modules_*.deb asterisk-config_*.deb asterisk-dev_*.deb
 mv "../$name.part" "../$name.tar"

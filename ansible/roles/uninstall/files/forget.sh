@@ -7,6 +7,8 @@ export DEBIAN_FRONTEND=noninteractive
 [ -f "$before/packages" ] || { echo "no $before/packages: this machine was not installed by site.yml" >&2 && exit 1; }
 
 nft delete table inet appliance 2>/dev/null || true
+# Before the packages, whose folder it lies in.
+rm -f /usr/lib/*/asterisk/modules/func_unnumbered.so /usr/lib/asterisk/modules/func_unnumbered.so
 remove=
 for package in $packages; do
     if dpkg-query -W "$package" >/dev/null 2>&1 && ! grep -qxF "$package" "$before/packages"; then remove="$remove $package"; fi
