@@ -47,9 +47,11 @@ lab-down: ## stop and remove machines, networks and what they wrote
 	@cd $(HERE) && exec $(PYTHON) -m lab down
 
 test-lab: setup ## the whole life of a Debian 14 node: install, accept, change nothing, fail, upgrade, go back, uninstall
+	@$(HERE)/scripts/environment.sh dev
 	@cd $(HERE) && SETU_LAB=1 exec $(PYTHON) -m pytest tests/lab
 
 test-lab-full: setup ## the same, and a Debian 13 node with Asterisk built from source
+	@$(HERE)/scripts/environment.sh dev
 	@cd $(HERE) && SETU_LAB=full exec $(PYTHON) -m pytest tests/lab
 
 check-ansible: ## ansible-lint, profile production
