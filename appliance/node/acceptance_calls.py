@@ -31,7 +31,7 @@ NUMBER_PREFIX = "000"
 RESULT = "acceptance.json"
 """In the state folder."""
 RECORDINGS = "acceptance-failed"
-"""In the state folder: what was said and heard in the attempts of the last run that were out of bounds."""
+"""In the state folder: what was said and heard in the attempts that were out of bounds, in the last run that had any."""
 RING_S = 15.0
 """The telephone that is called is there, or it is not."""
 
@@ -90,7 +90,7 @@ def lines_of(language: str) -> tuple[Line, Line]:
 
 
 async def accept(station: Station, languages: Sequence[str], bounds: Bounds, attempts: int, tell: Tell) -> Acceptance:
-    """Place the calls one after another; recordings of those that are out of bounds are kept in the state folder until the next time.
+    """Place the calls one after another; recordings of those that are out of bounds are kept until there are others.
 
     Args:
         attempts: calls in one language at most; a next one is placed when one is out of bounds, and is counted in the result.
@@ -100,11 +100,11 @@ async def accept(station: Station, languages: Sequence[str], bounds: Bounds, att
     """
     began = time.monotonic()
     calls = []
-    shutil.rmtree(station.loaded.state_dir / RECORDINGS, ignore_errors=True)
     with tempfile.TemporaryDirectory(prefix="setu-accept-") as name:
         for language in languages:
             figures = await _one(station, language, bounds, attempts, Path(name), tell)
             calls.append(figures)
+        _keep_recordings(Path(name), calls, station.loaded.state_dir / RECORDINGS)
     loaded = station.loaded
     return Acceptance(
         at=time.time(),
@@ -121,7 +121,7 @@ async def accept(station: Station, languages: Sequence[str], bounds: Bounds, att
 async def _one(station: Station, language: str, bounds: Bounds, attempts: int, folder: Path, tell: Tell) -> CallFigures:
     lines = lines_of(language)
     expected = {LANES[line.speaker]: line.heard for line in lines}
-    turns = await asyncio.to_thread(speech.turns, language, list(lines), folder)
+    turns = await asyncio.to_thread(speech.turns, language, list(lines), folder / "said")
     for attempt in range(1, attempts + 1):
         caller = f"{NUMBER_PREFIX}{secrets.randbelow(10**7):07}"  # a new one each time: languages of known numbers are remembered
         plan = station.plan(turns, caller=caller, language=language)
@@ -130,16 +130,19 @@ async def _one(station: Station, language: str, bounds: Bounds, attempts: int, f
         figures = judge(report, language, expected, bounds, attempt)
         if figures.passed:
             break
-        _keep_recordings(folder, f"{language}-{attempt}", station.loaded.state_dir / RECORDINGS)
         if attempt < attempts:
             tell(f"{language}: once more, since {'; '.join(figures.problems)}")
     return figures
 
 
-def _keep_recordings(folder: Path, call: str, kept: Path) -> None:
+def _keep_recordings(folder: Path, calls: Sequence[CallFigures], kept: Path) -> None:
+    failed = [f"{call.language}-{attempt}" for call in calls for attempt in range(1, call.attempts + (not call.passed))]
+    if not failed:
+        return
     try:
-        kept.mkdir(mode=0o700, exist_ok=True)
-        for file in folder.glob(f"{call}*.wav"):
+        shutil.rmtree(kept, ignore_errors=True)
+        kept.mkdir(mode=0o700)
+        for file in (file for name in failed for file in folder.glob(f"{name}*.wav")):
             shutil.copyfile(file, kept / file.name)
     except OSError as error:
         raise NodeError(f"{kept}: cannot be written: {error.strerror}") from error
