@@ -171,7 +171,7 @@ async def test_a_database_that_makes_every_attempt_wait_does_not_make_events_wai
             started = time.monotonic()
             for number in range(2, 12):
                 assert await store.record(utterance("c", number)) is Durability.SPOOL
-            assert time.monotonic() - started < 0.5
+            assert time.monotonic() - started < 5.0  # ten would have waited a second each
         await until(lambda: store.waiting == 0)
     assert place.rows("SELECT utterance FROM utterances ORDER BY id") == [(number,) for number in range(1, 12)]
 
