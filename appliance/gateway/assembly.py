@@ -11,6 +11,7 @@ import msgspec
 
 from appliance.config.load import LoadedConfig
 from appliance.config.schema import Config
+from appliance.gateway.collector import EndedCalls
 from appliance.gateway.draining import DrainMarks
 from appliance.gateway.draining import watch as watch_drain_marks
 from appliance.gateway.flagging import Flagging
@@ -127,8 +128,10 @@ async def open_worker(loaded: LoadedConfig, number: int, belief: Belief, unit: U
                 log.info("calls are taken")
 
             async def watch_load() -> None:
+                ended_calls = EndedCalls()
                 while True:
                     worker.admission.observe(clock.late, clock.now())
+                    ended_calls.give_back(worker.ended, len(worker.calls))
                     await asyncio.sleep(LOAD_EVERY_S)
 
             def clock_ended(task: asyncio.Task[None]) -> None:

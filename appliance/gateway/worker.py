@@ -43,6 +43,8 @@ class Worker:
     def __init__(self, number: int, config: Config, publish: Callable[[Event], None], make_interpreter: MakeInterpreter) -> None:
         self.number = number
         self.calls: dict[str, CallController] = {}
+        self.ended = 0
+        """Calls, since the start."""
         self.started_at = time.time()
         self.accepting = True
         """Whether new calls are taken; otherwise they go to the agents' queue."""
@@ -189,6 +191,7 @@ class Worker:
     def _call_done(self, call: CallController, task: asyncio.Task[None]) -> None:
         self.calls.pop(call.call_id, None)
         self._calls_running.pop(call.call_id, None)
+        self.ended += 1
         for channel in call.names.all_channels:
             self._owners.pop(channel, None)
         if not task.cancelled() and task.exception() is not None:
