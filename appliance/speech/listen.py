@@ -32,6 +32,19 @@ _HYSTERESIS = 0.15
 _FAINT = 0.06
 """Share of the loudness of the utterance (-24 dB) under which a window is a pause whatever its probability: the detector
 lags up to 0.2 s behind the end of speech, and every listener would wait for it. On a noisy line nothing is so faint."""
+_CLEAR = 100.0
+"""How much more energy than the line before it has an utterance on a clear line (20 dB)."""
+_CLEARLY = 1 / 64
+"""Share of the utterance's energy (-18 dB) with which a window belongs to it on a clear line."""
+_DOUBTED, _HARDLY = 0.5, 0.03
+"""How likely speech must be there, to begin (of the probability that is needed else) and to go on: some voices the detector doubts
+for half a second at a time, more so on a line of 8 kHz, and nobody else is there who could be that loud."""
+_LINE_WINDOWS = 31
+"""Without speech (1 s) that tell how loud the line is: gusts and other people come and go."""
+_STILL = 100.0
+"""Mean square of a line (-70 dBFS) that is never taken for quieter: after digital silence anything would be loud."""
+_ONSET_WINDOWS = 4
+"""Of what was there before an utterance (0.13 s) may be its beginning, which the detector notices late."""
 _CUT_FROM = 0.4
 """An utterance that is too long is cut in the part after this share of it."""
 
@@ -87,6 +100,7 @@ class Listener:
             raise ValueError(f"the listener works at {RATE} Hz, not {rate}")
         self._listen = listen
         self._preroll: deque[Samples] = deque(maxlen=max(1, round(listen.preroll_s / WINDOW_S)))
+        self._quiet: deque[Samples] = deque(maxlen=_LINE_WINDOWS)
         self._windows: list[Samples] = []
         self._background = Background()
         self._forget()
@@ -100,6 +114,7 @@ class Listener:
         self._gaps: list[tuple[int, int]] = []  # first window and length of pauses inside the utterance
         self._started_s = 0.0
         self._energy = 0.0  # sum over speech windows of their mean square
+        self._line = math.inf  # mean square of the loudest window before the utterance
         self._heard: Heard | None = None
 
     @property
@@ -142,21 +157,38 @@ class Listener:
             now_s: time of the end of the window.
         """
         threshold = self._listen.speech_probability
-        energy = _energy(pcm) if probability >= _UNLIKELY else 0.0
-        self._background.take(energy, probability)
-        speech = probability >= (threshold - _HYSTERESIS if self._windows else threshold)
+        energy = _energy(pcm) if self._windows or probability >= _UNLIKELY else 0.0
+        self._background.take(energy if probability >= _UNLIKELY else 0.0, probability)
+        if self._windows:
+            speech = probability >= threshold - _HYSTERESIS or (probability >= _HARDLY and self._belongs(energy))
+        else:
+            speech = probability >= threshold or (probability >= _DOUBTED * threshold and energy >= _CLEAR * self._before())
         speech = speech and not self._background.covers(speaking=self._started)
         if not self._windows:
             if not speech:
                 self._preroll.append(pcm)
+                self._quiet.append(pcm)
                 return []
             self._windows = list(self._preroll)
             self._preroll.clear()
+            self._line = self._before()
             self._started_s = now_s - WINDOW_S
         self._windows.append(pcm)
         if speech and self._started and energy * self._speech_windows < _FAINT**2 * self._energy:
             speech = False
         return self._speech(now_s, energy) if speech else self._silence(now_s)
+
+    def _belongs(self, energy: float) -> bool:
+        """Whether a window is as loud as what is being said on a clear line."""
+        if not self._speech_windows:
+            return False
+        usual = self._energy / self._speech_windows
+        return usual >= _CLEAR * self._line and energy >= _CLEARLY * usual
+
+    def _before(self) -> float:
+        """Mean square of the loudest window of the line before what may begin now; infinite where nothing is known of it."""
+        before = list(self._quiet)[:-_ONSET_WINDOWS]
+        return max(_STILL, *map(_energy, before)) if before else math.inf
 
     def _speech(self, now_s: float, energy: float) -> list[ListenEvent]:
         events: list[ListenEvent] = []
@@ -184,6 +216,7 @@ class Listener:
         if not self._started:
             if self._silent_windows >= _FALSE_START_WINDOWS:
                 self._preroll.extend(self._windows)
+                self._quiet.extend(self._windows)
                 self._forget()
             return []
         silence_s = self._silent_windows * WINDOW_S
@@ -194,6 +227,7 @@ class Listener:
             kept = length - max(0, self._silent_windows - PAUSE_WINDOWS)
             utterance = Utterance(np.concatenate(self._windows[:kept]), now_s - length * WINDOW_S, self._started_s, ended_s, now_s)
             self._preroll.extend(self._windows[kept:])
+            self._quiet.extend(self._windows[kept:])
             self._forget()
             return [SpeechEnded(utterance)]
         if self._silent_windows == PAUSE_WINDOWS:
@@ -205,12 +239,12 @@ class Listener:
         length = len(self._windows)
         place = self._quietest(int(_CUT_FROM * length), length - 1)
         rest, gaps = self._windows[place:], [(first - place, windows) for first, windows in self._gaps if first >= place]
-        cut_s = now_s - len(rest) * WINDOW_S
+        cut_s, line = now_s - len(rest) * WINDOW_S, self._line
         ended = Utterance(np.concatenate(self._windows[:place]), now_s - length * WINDOW_S, self._started_s, cut_s, now_s, cut=True)
         self._forget()
         self._windows, self._gaps = rest, gaps
         self._started, self._started_s, self._speech_windows = True, cut_s, len(rest)
-        self._energy = sum(map(_energy, rest))
+        self._energy, self._line = sum(map(_energy, rest)), line
         return [SpeechEnded(ended), SpeechStarted(cut_s)]
 
     def _quietest(self, first: int, last: int) -> int:

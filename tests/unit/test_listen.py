@@ -156,3 +156,36 @@ def test_real_speech_in_line_noise(voice: str) -> None:
     for utterance, start in zip(ended, (1.0, 2.0 + length), strict=True):
         assert utterance.started_s == pytest.approx(start, abs=0.12)
         assert utterance.ended_s == pytest.approx(start + length, abs=0.12)
+
+
+def doubted_voice(line_rms: float, doubt: float) -> list[ListenEvent]:
+    """Somebody of whom the detector is sure for 0.3 s, doubts it for 1 s, and is sure again; at 3000, on a line that is so loud."""
+    rng = np.random.default_rng(1)
+    listener, events = Listener(LISTEN), []
+    course = [(0.02, False, 1.0), (0.95, True, 0.3), (doubt, True, 1.0), (0.95, True, 0.3), (0.02, False, 1.0)]
+    windows = [(probability, speaks) for probability, speaks, seconds in course for _ in range(round(seconds / WINDOW_S))]
+    for number, (probability, speaks) in enumerate(windows, 1):
+        pcm = rng.normal(0, np.hypot(3000 if speaks else 0, line_rms), WINDOW).astype(np.int16)
+        events += listener.feed(pcm, probability, number * WINDOW_S)
+    return [event for event in events if isinstance(event, SpeechEnded)]
+
+
+def test_on_a_clear_line_a_loud_voice_goes_on_although_the_detector_doubts_it() -> None:
+    (ended,) = doubted_voice(20.0, 0.15)
+    assert isinstance(ended, SpeechEnded)
+    assert ended.utterance.ended_s - ended.utterance.started_s == pytest.approx(1.6, abs=2 * WINDOW_S)
+
+
+def test_on_a_noisy_line_or_where_it_is_surely_no_speech_only_the_detector_decides() -> None:
+    assert len(doubted_voice(1000.0, 0.15)) == 2
+    assert len(doubted_voice(20.0, 0.01)) == 2
+
+
+@pytest.mark.parametrize(("line_rms", "found"), [(20.0, 1), (1000.0, 0)])
+def test_a_voice_that_is_only_half_believed_begins_an_utterance_on_a_clear_line(line_rms: float, found: int) -> None:
+    rng = np.random.default_rng(2)
+    listener, events = Listener(LISTEN), []
+    for number, probability in enumerate([0.02] * 31 + [0.3] * 31 + [0.02] * 31, 1):
+        pcm = rng.normal(0, np.hypot(3000 if probability > 0.1 else 0, line_rms), WINDOW).astype(np.int16)
+        events += listener.feed(pcm, probability, number * WINDOW_S)
+    assert len([event for event in events if isinstance(event, SpeechEnded)]) == found
