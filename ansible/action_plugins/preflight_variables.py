@@ -7,6 +7,7 @@ specifications of all roles and looks at every variable the inventory gives the 
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -20,6 +21,11 @@ MAGIC = {
     "inventory_hostname", "inventory_hostname_short", "module_setup", "omit", "play_hosts", "playbook_dir", "role_name", "role_names",
     "role_path", "role_uuid", "vars", "discovered_interpreter_python",
 }  # fmt: skip
+EXAMPLE_SECRET = "change-me"  # noqa: S105 - how the example inventory's begin
+ACCEPTANCE_TRUNK = "acceptance-trunk"
+"""Over it a node calls itself; see the role appliance."""
+ENGINES = {"stt": "model", "mt": "model", "tts": "engine"}
+"""The key of each table of `appliance.toml` that the production profile leaves to the site; the starter's stands in for a missing one."""
 _SPEC_ONLY = ("description", "version_added", "short_description")
 
 
@@ -39,10 +45,13 @@ class ActionModule(ActionBase):
         problems = unknown_names(given, known)
         for role, spec in sorted(specs.items()):
             values = {name: self._templar.template(given[name]) for name in spec if name in given}
-            problems += argument_problems(role, spec, values)
+            problems += argument_problems(role, spec, values) + example_problems(values)
         agents, trunks = self._given(given, "site_agents", []), self._given(given, "site_trunks", [])
         problems += password_problems(agents, self._given(given, "site_agent_passwords", {}))
         problems += trunk_problems(trunks, self._given(given, "site_trunk_passwords", {}), agents)
+        problems += name_problems(agents, trunks, own_names(roles))
+        if self._given(given, "site_profile", "") == "production":
+            problems += engine_problems(self._given(given, "appliance_settings", {}))
         result.update(changed=False, problems=problems)
         return result
 
@@ -92,6 +101,55 @@ def trunk_problems(trunks: list, passwords: dict, agents: list) -> list[dict[str
     return problems + [{"check": "variable", "found": f"{name} is an agent and a trunk", "mend": mend} for name in both]
 
 
+def own_names(roles: Path) -> set[str]:
+    """Names of accounts whose password a node makes by itself: somebody else's would be overwritten by it, or overwrite it."""
+    generated = yaml.safe_load((roles / "appliance" / "vars" / "main.yml").read_text(encoding="utf-8"))["appliance_generated"]
+    return {name.removesuffix("-password") for name in generated if name.endswith("-password")} | {ACCEPTANCE_TRUNK}
+
+
+def name_problems(agents: list, trunks: list, own: set[str]) -> list[dict[str, str]]:
+    """Names that the appliance needs for itself, and names given twice."""
+    problems = []
+    for kind, accounts in (("agent", agents), ("trunk", trunks)):
+        names = [str(account["name"]) for account in accounts if isinstance(account, dict) and "name" in account]
+        mend = f"give the {kind} another name in site_{kind}s"
+        lines = [f"{kind} {name} has a name that the appliance uses itself" for name in sorted(set(names) & own)]
+        lines += [f"{kind} {name} is there twice" for name in sorted({name for name in names if names.count(name) > 1})]
+        problems += [{"check": "variable", "found": line, "mend": mend} for line in lines]
+    return problems
+
+
+def example_problems(values: dict) -> list[dict[str, str]]:
+    """Secrets that anybody can read in the example inventory."""
+    mend = "write one of your own into the vault"
+    places = [place for name, value in values.items() for place in example_places(name, value)]
+    return [{"check": "secret", "found": f"{place} is still that of the example inventory", "mend": mend} for place in places]
+
+
+def example_places(place: str, value) -> Iterator[str]:
+    if isinstance(value, str) and value.startswith(EXAMPLE_SECRET):
+        yield place
+    elif isinstance(value, dict):
+        for key, inner in value.items():
+            yield from example_places(f"{place}.{key}", inner)
+    elif isinstance(value, list):
+        for number, inner in enumerate(value):
+            yield from example_places(f"{place}[{number}]", inner)
+
+
+def engine_problems(settings: dict) -> list[dict[str, str]]:
+    """Engines of the production profile that nobody has chosen: the profile chooses none, and the starter models would go on."""
+    missing = []
+    for table, key in ENGINES.items():
+        given = settings.get(table)
+        chosen = str(given.get(key, "") or "") if isinstance(given, dict) else ""
+        if not chosen or chosen.startswith("starter/"):
+            missing.append(f"{table}.{key}")
+    found = f"site_profile is production, and appliance_settings has none but the starter's for {', '.join(missing)}"
+    mend = "choose the engines there (docs/install.md, The production profile), or take site_profile: starter"
+    return [{"check": "engine", "found": found, "mend": mend}] if missing else []
+
+
 def unknown_names(given, known: set[str]) -> list[dict[str, str]]:
     """Problems for the names that are neither Ansible's nor a role's nor begin with `local_`."""
     problems = []
@@ -108,7 +166,10 @@ def argument_problems(role: str, spec: dict, values: dict) -> list[dict[str, str
     """Problems of the values of one role's variables, as its argument specification has them."""
     validated = ArgumentSpecValidator({name: _bare(option) for name, option in spec.items()}).validate(values)
     mend = f"see ansible/roles/{role}/README.md"
-    return [{"check": "variable", "found": message, "mend": mend} for message in validated.error_messages]
+    found = [{"check": "variable", "found": message, "mend": mend} for message in validated.error_messages]
+    # The validator takes a number or text with commas for a list; templates would take the letters.
+    alone = [name for name, option in spec.items() if option.get("type") == "list" and isinstance(values.get(name), (str, int, float))]
+    return found + [{"check": "variable", "found": f"{name} is no list", "mend": "begin each entry with a dash"} for name in alone]
 
 
 def _bare(option: dict) -> dict:

@@ -40,20 +40,18 @@ options:
     type: int
     default: 0
   ports:
-    description: Ports that must be free or held by one of C(own_units), as C(udp/5060).
-    type: list
-    elements: str
-    default: []
+    description: Ports that must be free, as C(udp/5060), each with the variable that sets it, or nothing where none does.
+    type: dict
+    default: {}
   own_units:
-    description: Start of the names of systemd units whose ports are no problem.
+    description: Start of the names of systemd units whose ports are no problem where C(mark) exists.
     type: list
     elements: str
     default: []
-  names:
-    description: Host names that must resolve.
-    type: list
-    elements: str
-    default: []
+  mark:
+    description: A file that the first installation leaves; without it nothing on the machine is ours.
+    type: str
+    default: ""
   controller_time:
     description: Seconds since 1970 on the controller, now.
     type: float
@@ -156,7 +154,17 @@ def unit_of(inode: str) -> tuple[str, str]:
     return "", ""
 
 
-def port_problems(wanted: list[str], own_units: list[str]) -> list[Problem]:
+def socket_unit(port: str) -> str:
+    """The unit for which systemd itself listens; empty when it tells none."""
+    try:
+        done = subprocess.run(["systemctl", "list-sockets", "--no-legend"], capture_output=True, text=True, timeout=20, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return ""
+    units = [fields[1] for fields in map(str.split, done.stdout.splitlines()) if len(fields) > 1 and fields[0].endswith(f":{port}")]
+    return units[0] if units else ""
+
+
+def port_problems(wanted: dict[str, str], own_units: list[str]) -> list[Problem]:
     found = []
     tables = {}
     for protocol in ("tcp", "udp"):
@@ -164,25 +172,18 @@ def port_problems(wanted: list[str], own_units: list[str]) -> list[Problem]:
         for file in (f"/proc/net/{protocol}", f"/proc/net/{protocol}6"):
             if Path(file).exists():
                 tables[protocol].update(listening(protocol, Path(file).read_text()))
-    for entry in wanted:
+    for entry, variable in wanted.items():
         protocol, _, number = entry.partition("/")
         inode = tables[protocol].get(int(number))
         if inode is None:
             continue
         name, unit = unit_of(inode)
+        if name == "systemd":
+            unit = socket_unit(number) or unit
         if not unit.startswith(tuple(own_units)):
             what = f"{protocol.upper()} port {number} is taken by {name or 'an unknown process'} ({unit or 'no unit'})"
-            found.append(problem("port", what, "stop and disable that service"))
-    return found
-
-
-def name_problems(names: list[str]) -> list[Problem]:
-    found = []
-    for name in names:
-        try:
-            socket.getaddrinfo(name, None)
-        except OSError as error:
-            found.append(problem("name", f"{name} does not resolve: {error.strerror or error}", "see /etc/resolv.conf of the machine"))
+            mend = "stop and disable that service" + (f", or set {variable} to a free port" if variable else "")
+            found.append(problem("port", what, mend))
     return found
 
 
@@ -274,9 +275,9 @@ def main() -> None:
             "installed": {"type": "str", "default": ""},
             "disk_again_mb": {"type": "dict", "default": {}},
             "memory_mb": {"type": "int", "default": 0},
-            "ports": {"type": "list", "elements": "str", "default": []},
+            "ports": {"type": "dict", "default": {}},
             "own_units": {"type": "list", "elements": "str", "default": []},
-            "names": {"type": "list", "elements": "str", "default": []},
+            "mark": {"type": "str", "default": ""},
             "controller_time": {"type": "float"},
             "clock_tolerance_s": {"type": "float", "default": 5},
             "trunks": {"type": "list", "elements": "dict", "default": []},
@@ -294,8 +295,7 @@ def main() -> None:
         *system_problems(Path("/etc/os-release").read_text(), given["supported"]),
         *disk_problems(given["disk_again_mb" if given["installed"] and Path(given["installed"]).exists() else "disk_mb"]),
         *memory_problems(Path("/proc/meminfo").read_text(), given["memory_mb"]),
-        *port_problems(given["ports"], given["own_units"]),
-        *name_problems(given["names"]),
+        *port_problems(given["ports"], given["own_units"] if given["mark"] and Path(given["mark"]).exists() else []),
         *trunk_problems(given["trunks"], given["trunk_port"], given["probe_trunks"], given["probe_s"]),
         *gpu_problems(given["gpu"], given["gpu_memory_mb"]),
     ]
