@@ -98,7 +98,8 @@ def _certificate(loaded: LoadedConfig) -> Finding:
     until = datetime.fromtimestamp(time.time() + left_s, UTC).strftime("%Y-%m-%d")
     text = f"{loaded.path(telephony.tls_certificate)}: valid until {until}"
     if left_s < CERTIFICATE_WARN_S:
-        return Finding("certificate", "warning", f"{text}, {left_s / DAY_S:.0f} days: replace it and run the playbook with --tags site")
+        what = f"{text}, {left_s / DAY_S:.0f} days: replace it and run the playbook with --tags appliance"
+        return Finding("certificate", "warning", what)
     return Finding("certificate", "ok", text)
 
 

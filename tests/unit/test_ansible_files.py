@@ -9,6 +9,7 @@ import subprocess
 import sys
 import tomllib
 import types
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -81,25 +82,96 @@ def test_a_bundle_has_every_package_the_roles_install() -> None:
     assert installed - set(packages.ALL) == set()
 
 
+def test_what_the_roles_install_is_removed_again() -> None:
+    text = "\n".join(file.read_text() for file in ANSIBLE.glob("roles/*/[tv]a*/*.yml"))
+    listed = re.findall(r"^\s+name: \[(.*?)\]$", text, re.MULTILINE) + re.findall(r"asterisk_packages: \[(.*?)\]$", text, re.MULTILINE)
+    installed = {name.strip() for names in listed for name in names.split(",")}
+    installed |= set(re.findall(r"^\s+package: ([a-z][\w.+-]+)$", text, re.MULTILINE))
+    installed |= set(load(ANSIBLE / "roles/base/vars/main.yml")["base_packages"])
+    # Without these two nothing could be removed.
+    removed = {*load(ANSIBLE / "roles/uninstall/vars/main.yml")["uninstall_packages"].split(), "python3", "ca-certificates"}
+    assert len(installed) > 15
+    assert installed - removed == set()
+
+
+def test_handlers_run_although_a_later_role_fails() -> None:
+    plays = load(ANSIBLE / "site.yml")
+    changing = [play for play in plays if any(role["tags"] == [role["role"]] for role in play["roles"])]
+    assert len(changing) == 2
+    assert all(play["force_handlers"] is True for play in changing)
+
+
+def texts_of(role: Path) -> str:
+    return "\n".join(file.read_text() for file in sorted(role.rglob("*")) if file.suffix in (".yml", ".j2"))
+
+
+def tasks_of(role: Path) -> Iterator[dict]:
+    waiting = [task for file in sorted((role / "tasks").glob("*.yml")) for task in load(file)]
+    while waiting:
+        task = waiting.pop()
+        waiting += [inner for part in ("block", "rescue", "always") for inner in task.get(part, [])]
+        yield task
+
+
+def found_out_by(role: Path) -> set[str]:
+    """Variables that tasks of a role make."""
+    made: set[str] = set()
+    for task in tasks_of(role):
+        made |= {task["register"]} if "register" in task else set()
+        made |= set(task.get("ansible.builtin.set_fact", {}))
+    return made
+
+
+@pytest.mark.parametrize("role", [role for role in ROLES if role.name not in ("preflight", "uninstall")], ids=lambda role: role.name)
+def test_a_role_runs_under_its_tag_alone(role: Path) -> None:
+    """What it needs of another role's tasks, that role does always, or this one has it done."""
+    text = texts_of(role)
+    always = {entry["role"] for play in load(ANSIBLE / "site.yml") for entry in play["roles"] if "always" in entry["tags"]}
+    done = {role.name, *always, *re.findall(r"_role:\n\s+name: (\w+)", text)}
+    needed = {other.name for other in ROLES if any(re.search(rf"\b{name}\b", text) for name in found_out_by(other))}
+    assert needed - done == set()
+
+
+def test_the_facts_of_a_role_are_seen() -> None:
+    assert {"models_archives", "models_packed"} <= found_out_by(ANSIBLE / "roles/models")
+    assert {"bundle_release", "bundle_wheels"} <= found_out_by(ANSIBLE / "roles/bundle")
+
+
+def test_needrestart_leaves_every_unit_that_carries_calls_alone() -> None:
+    text = (ANSIBLE / "roles/base/templates/needrestart.conf.j2").read_text()
+    pattern = re.search(r"override_rc}{qr\((.*)\)} = 0;", text)
+    assert pattern is not None
+    units = [path.name.replace("@", "@1") for path in (REPOSITORY / "systemd").glob("*.service")]
+    assert len(units) > 2
+    for unit in [*units, "asterisk.service", "redis-server.service"]:
+        assert re.search(pattern[1], unit), unit
+    assert not re.search(pattern[1], "ssh.service")
+
+
 def test_the_module_of_our_own_is_compiled_started_and_removed_under_one_name() -> None:
     variables = load(ANSIBLE / "roles/asterisk/vars/main.yml")
     source = REPOSITORY / variables["asterisk_module_source"].removeprefix("{{ playbook_dir }}/../")
     assert source.is_file()
     installed = [f"/usr/lib/{folder}asterisk/modules/{source.stem}.so" for folder in ("*/", "")]
     assert load(ANSIBLE / "roles/appliance/vars/main.yml")["appliance_asterisk_module"].split() == installed
-    assert f"rm -f {' '.join(installed)}\n" in (ANSIBLE / "roles/uninstall/files/forget.sh").read_text()
+    rooted = [f'"$root"{path}' for path in installed]
+    assert f"rm -f {' '.join(rooted)}\n" in (ANSIBLE / "roles/uninstall/files/forget.sh").read_text()
     assert f"module load {source.stem}.so" in (ANSIBLE / "roles/asterisk/handlers/main.yml").read_text()
 
 
-def test_a_changed_module_starts_asterisk_anew_and_an_unchanged_one_does_not(tmp_path: Path) -> None:
+def test_a_changed_module_or_version_starts_asterisk_anew_and_nothing_else_does(tmp_path: Path) -> None:
     command = load(ANSIBLE / "roles/appliance/vars/main.yml")["appliance_asterisk_digest_command"]
-    compiled = tmp_path / "func_unnumbered.so"
+    compiled, query = tmp_path / "func_unnumbered.so", tmp_path / "dpkg-query"
     digests = []
-    for content in ("one", "one", "two"):
+    for content, version in (("one", "1"), ("one", "1"), ("two", "1"), ("one", "2")):
         compiled.write_text(content)
+        query.write_text(f"#!/bin/sh\necho {version} $*\n")
+        query.chmod(0o755)
         filled = command.replace("{{ appliance_asterisk_module }}", str(compiled))
-        digests.append(subprocess.run(["sh", "-c", filled], capture_output=True, check=True).stdout)
-    assert digests[0] == digests[1] != digests[2]
+        environment = {"PATH": f"{tmp_path}:/usr/bin:/bin"}
+        digests.append(subprocess.run(["sh", "-c", filled], capture_output=True, check=True, env=environment).stdout)
+    assert digests[0] == digests[1]
+    assert len(set(digests)) == 3
 
 
 def test_headers_are_among_the_packages_built_but_not_installed() -> None:
