@@ -9,7 +9,7 @@ NODE ?= 1
 DEBIAN ?= 14
 .DEFAULT_GOAL := help
 
-.PHONY: help demo lab lab-up lab-provision lab-call lab-shell lab-down test-lab test-lab-full check-ansible test check bench bench-quick setup lock clean
+.PHONY: help demo lab lab-up lab-provision lab-call lab-shell lab-down test-lab test-lab-quick test-lab-full check-ansible test check bench bench-quick setup lock clean
 help: ## what there is
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(HERE)/Makefile
 
@@ -46,11 +46,15 @@ lab-shell: ## a root shell on node NODE=1
 lab-down: ## stop and remove machines, networks and what they wrote
 	@cd $(HERE) && exec $(PYTHON) -m lab down
 
-test-lab: setup ## the whole life of a Debian 14 node: install, accept, change nothing, fail, upgrade, go back, uninstall
+test-lab: setup ## the whole life of a Debian 14 node: install, accept, change nothing, fail, upgrade, go back, uninstall (25 minutes)
 	@$(HERE)/scripts/environment.sh dev
 	@cd $(HERE) && SETU_LAB=1 exec $(PYTHON) -m pytest tests/lab
 
-test-lab-full: setup ## the same, and a Debian 13 node with Asterisk built from source
+test-lab-quick: setup ## a wrong machine refused, a node installed and accepted, a second run and --check that change nothing (8 minutes)
+	@$(HERE)/scripts/environment.sh dev
+	@cd $(HERE) && SETU_LAB=quick exec $(PYTHON) -m pytest tests/lab
+
+test-lab-full: setup ## as test-lab, and a Debian 13 node with Asterisk built from source (20 minutes more, 12 of them once)
 	@$(HERE)/scripts/environment.sh dev
 	@cd $(HERE) && SETU_LAB=full exec $(PYTHON) -m pytest tests/lab
 

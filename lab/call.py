@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from rich.console import Console
@@ -30,7 +30,8 @@ from appliance.phone.station import ANSWER_AFTER_S, Station
 from appliance.stack import install
 from appliance.text.languages import language
 from lab import layout
-from lab.inventory import AGENTS, COMPANY_NUMBER, passwords
+from lab.certificate import certificate
+from lab.inventory import AGENTS, COMPANY_NUMBER, ENCRYPTING_AGENT, TLS_PORT, passwords
 from lab.layout import Node
 from lab.ssh import options
 
@@ -62,17 +63,23 @@ class LabStation(Station):
     """Telephones of the lab for one node."""
 
     node: Node = Node(1)  # noqa: RUF009 - frozen
+    secure: bool = False
+    """Both telephones use SIP over TLS, and take no audio that is not encrypted (SRTP)."""
 
     def account_of_caller(self, number: str) -> PhoneAccount:
-        return PhoneAccount(number, str(layout.TRUNK), self._server)
+        return self._secured(PhoneAccount(number, str(layout.TRUNK), self._server))
 
     def account_of_agent(self) -> PhoneAccount:
-        name = self.agent or AGENTS[0]
-        return PhoneAccount(name, str(layout.PHONE), self._server, passwords()[name], registers=True, answer_after_s=ANSWER_AFTER_S)
+        name = self.agent or (ENCRYPTING_AGENT if self.secure else AGENTS[0])
+        account = PhoneAccount(name, str(layout.PHONE), self._server, passwords()[name], registers=True, answer_after_s=ANSWER_AFTER_S)
+        return self._secured(account)
+
+    def _secured(self, account: PhoneAccount) -> PhoneAccount:
+        return replace(account, authority=certificate()[0], srtp=True) if self.secure else account
 
     @property
     def _server(self) -> str:
-        return f"{self.node.address}:{SIP_PORT}"
+        return f"{self.node.address}:{TLS_PORT if self.secure else SIP_PORT}"
 
 
 @contextlib.contextmanager
@@ -102,17 +109,18 @@ def tunnel(node: Node) -> Iterator[LoadedConfig]:
             process.wait()
 
 
-def place_calls(node: Node, languages: list[str], folder: Path) -> Report:
+def place_calls(node: Node, languages: list[str], folder: Path, *, secure: bool = False) -> Report:
     """One call a language, one after another.
 
     Args:
         folder: gets `report.json`, recordings and speech.
+        secure: SIP over TLS and encrypted audio, at both ends.
     """
     console = Console(width=150)
     with tunnel(node) as loaded:
         program = find_program(install.programs(console.print))
         phones = NamespacedPhones(program.programs, program.modules)
-        station = LabStation(loaded, phones, keep_logs=folder / "phones", node=node)
+        station = LabStation(loaded, phones, keep_logs=folder / "phones", node=node, secure=secure)
         calls = [
             NamedCall(
                 station.plan(speech.turns(code, scripts.load(code), folder / "speech"), language=code), code, language(code).english_name
@@ -126,9 +134,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="lab.call", description=__doc__)
     parser.add_argument("--node", type=int, default=1)
     parser.add_argument("--language", action="append", choices=sorted(scripts.LANGUAGES))
+    parser.add_argument("--secure", action="store_true", help="SIP over TLS and encrypted audio, at both ends")
     parser.add_argument("--out", type=Path, default=layout.FOLDER / "call")
     given = parser.parse_args()
-    report = place_calls(Node(given.node), given.language or ["ta"], given.out)
+    report = place_calls(Node(given.node), given.language or ["ta"], given.out, secure=given.secure)
     return 0 if report.summary.passed else 1
 
 

@@ -16,6 +16,7 @@ PROGRAMS = {
     "nft": "nftables",
     "ssh": "openssh-client",
     "rsync": "rsync",
+    "openssl": "openssl",
 }
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 

@@ -18,6 +18,8 @@ BRIDGE = "setu0"
 NETWORK = IPv4Network("10.88.0.0/24")
 CONTROLLER = IPv4Address("10.88.0.1")
 TRUNK = IPv4Address("10.88.0.100")
+REGISTRAR = IPv4Address("10.88.0.102")
+"""Of a second provider, who wants a registration; in the trunk's namespace too."""
 PHONE = IPv4Address("10.88.0.101")
 FIRST_NODE = IPv4Address("10.88.0.10")
 """Node N has this plus N."""

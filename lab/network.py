@@ -34,6 +34,7 @@ def up() -> None:
     # Programs here choose ports for telephones in the other namespaces, whose addresses they therefore must be able to bind.
     run(*inside(layout.CONTROLLER_NAMESPACE, ["sysctl", "-qw", "net.ipv4.ip_nonlocal_bind=1"]))
     _join(layout.TRUNK_NAMESPACE, layout.TRUNK)
+    run("ip", "-n", layout.TRUNK_NAMESPACE, "addr", "add", f"{layout.REGISTRAR}/{layout.NETWORK.prefixlen}", "dev", "eth0")
     _join(layout.PHONE_NAMESPACE, layout.PHONE)
     _uplink()
 

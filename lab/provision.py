@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import hashlib
+import contextlib
 import os
+import signal
 import subprocess
-import sys
 import time
 from pathlib import Path
 
 from lab import layout
 from lab.commands import LabError, inside, run
+from lab.controller import VAULT_PASSWORD, ansible
 from lab.inventory import FILE, write_inventory
 from lab.layout import nodes_there
 from lab.trunk import TrunkSimulator
 
-VENV = layout.REPOSITORY / "build" / "ansible-venv"
-_LOCK = layout.REPOSITORY / "ansible" / "requirements.lock"
-
-
 SOURCE = layout.FOLDER / "source"
 """What is installed: a copy of the repository, so that a change of a file does not become a change of release between two runs."""
+LONGEST_S = 900.0
+"""For a playbook whose output is kept; nobody looks on who could stop it."""
+STOP_S = 15.0
+TOO_LONG = 124
+"""As the program `timeout` says it."""
 _PARTS = ("ansible", "appliance", "asterisk", "grafana", "models", "scripts", "systemd", "pyproject.toml", "requirements.lock")
 
 
@@ -31,43 +33,59 @@ def copy_source() -> None:
     run("rsync", "--archive", "--delete", "--exclude=__pycache__", *parts, f"{SOURCE}/")
 
 
-def ansible() -> Path:
-    """Folder of Ansible's programs, in an environment of their own; installed when the lock has changed."""
-    wanted = hashlib.sha256(_LOCK.read_bytes()).hexdigest()[:16]
-    mark = VENV / ".has"
-    if not mark.exists() or mark.read_text() != wanted:
-        print("installing Ansible", flush=True)
-        run(sys.executable, "-m", "venv", "--clear", str(VENV))
-        pip = [str(VENV / "bin/python"), "-m", "pip", "--disable-pip-version-check"]
-        run(*pip, "install", "--quiet", "--require-hashes", "-r", str(_LOCK))
-        mark.write_text(wanted)
-    return VENV / "bin"
-
-
-def play(playbook: str, *arguments: str, log: Path | None = None) -> tuple[int, str, float]:
+def play(playbook: str, *arguments: str, log: Path | None = None, longest_s: float = LONGEST_S) -> tuple[int, str, float]:
     """Runs one playbook from the controller's namespace.
 
     Args:
         arguments: of `ansible-playbook`.
-        log: where the output goes; the terminal when there is none.
+        log: where the output goes, while it runs; the terminal when there is none.
+        longest_s: after which a play with a log is stopped; its status is 124 then, and the last line of the output says so.
 
     Returns:
         Exit status, the output (empty without `log`) and the seconds it took.
     """
-    command = [str(ansible() / "ansible-playbook"), "-i", str(FILE), str(SOURCE / "ansible" / playbook), *arguments]
+    vault = ["--vault-password-file", str(VAULT_PASSWORD)]
+    command = [str(ansible() / "ansible-playbook"), "-i", str(FILE), *vault, str(SOURCE / "ansible" / playbook), *arguments]
     environment = {**os.environ, "ANSIBLE_CONFIG": str(SOURCE / "ansible" / "ansible.cfg"), "ANSIBLE_FORCE_COLOR": "0", "LC_ALL": "C.UTF-8"}
     environment["ANSIBLE_HOME"] = str(layout.FOLDER / "ansible")
     started = time.monotonic()
     with TrunkSimulator():
-        done = subprocess.run(
-            inside(layout.CONTROLLER_NAMESPACE, command), env=environment, cwd=SOURCE, check=False, stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE if log else None, stderr=subprocess.STDOUT if log else None, text=True,
-        )  # fmt: skip
-    seconds = time.monotonic() - started
-    if log:
+        if log is None:
+            done = subprocess.run(
+                inside(layout.CONTROLLER_NAMESPACE, command), env=environment, cwd=SOURCE, check=False, stdin=subprocess.DEVNULL
+            )
+            return done.returncode, "", time.monotonic() - started
         log.parent.mkdir(parents=True, exist_ok=True)
-        log.write_text(done.stdout)
-    return done.returncode, done.stdout or "", seconds
+        with log.open("w") as output:
+            # In a session of its own, so that its workers and SSH connections can be stopped with it.
+            process = subprocess.Popen(
+                inside(layout.CONTROLLER_NAMESPACE, command), env=environment, cwd=SOURCE, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=subprocess.STDOUT, start_new_session=True,
+            )  # fmt: skip
+            status = _wait(process, longest_s)
+            if status is None:
+                status = TOO_LONG
+                output.write(f"\n{playbook} was stopped: it had not ended after {longest_s:.0f} s\n")
+    return status, log.read_text(), time.monotonic() - started
+
+
+def _wait(process: subprocess.Popen[bytes], longest_s: float) -> int | None:
+    """Exit status; None when the process had to be stopped, and everything it had started with it."""
+    try:
+        return process.wait(longest_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGTERM)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(STOP_S)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return None
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        raise
 
 
 def provision(*arguments: str, same: bool = False) -> None:
