@@ -5,6 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
+
+Key = TypeVar("Key")
 
 NOT_ACCEPTING = "not-accepting"
 """Why a caller was sent to the queue by a worker that takes no calls at all; counted apart from the other reasons."""
@@ -32,6 +35,15 @@ class Counted:
             {why: more for why, count in self.refused.items() if (more := count - before.refused.get(why, 0))},
         )
 
+    def with_(self, other: Counted) -> Counted:
+        """What two workers have counted together."""
+        return Counted(
+            self.late_ticks + other.late_ticks,
+            self.dropped + other.dropped,
+            _sum(self.ticks, other.ticks),
+            _sum(self.refused, other.refused),
+        )
+
     def tick_s(self, share: float) -> float | None:
         """Time within which this share of the ticks was done, evenly spread inside a step of the histogram; None without any.
 
@@ -46,6 +58,10 @@ class Counted:
                 return limit if share >= 1 else below_s + (limit - below_s) * (wanted - below) / (count - below)
             below_s, below = limit, count
         return below_s
+
+
+def _sum(one: Mapping[Key, int], other: Mapping[Key, int]) -> dict[Key, int]:
+    return {key: one.get(key, 0) + other.get(key, 0) for key in (*one, *other)}
 
 
 def counted(exposition: str) -> Counted:

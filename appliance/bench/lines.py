@@ -1,22 +1,24 @@
 """How well the listener of a lane finds speech on bad lines: noise alone, and sentences in noise, from our own generator.
 
 All lines run beside each other through the voice activity detector and a listener each, as the legs of a worker do, but as fast
-as they can: what is found does not depend on the machine.
+as they can: what is found does not depend on the machine. Noise alone in which the listener finds something is then a call's
+(`noise_call`): most of it the recogniser refuses.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from appliance.audio import noise
-from appliance.bench import clips
+from appliance.bench import clips, noise_call
 from appliance.bench.found import Found, Truth, score
 from appliance.bench.results import Result, Row
 from appliance.config.schema import Listen
 from appliance.engines.base import Samples
+from appliance.events import Party
 from appliance.phone.demo import scripts
 from appliance.speech.listen import Listener, SpeechEnded
 from appliance.speech.vad import RATE, WINDOW, WINDOW_S, VoiceActivity
@@ -29,11 +31,15 @@ SPEECH_RMS = 3277
 LINE_RMS = 8.0
 """Hiss of a good line (-72 dBFS)."""
 _PAUSES_S = (1.4, 2.4)
+PARTIES: tuple[Party, ...] = ("caller", "agent")
 _LEAD_S = 3.0
 """Noise before the first sentence."""
 _PIECE_S = 20.0
-_SENTENCES = {True: 12, False: 48}
+_QUICK_SENTENCES = 12
+"""Of the demo; a full measurement takes all of them."""
 _MINUTES = {True: 2.0, False: 10.0}
+
+Note = Callable[[str], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,25 +53,30 @@ class Line:
     """What was said in it; nothing where there is noise alone."""
 
 
-def measure(*, quick: bool, seed: int = 4) -> Result:
+def measure(*, quick: bool, seed: int = 4, tell: Note = lambda text: None) -> Result:
     """
     Raises:
         EngineUnavailable: espeak-ng is not installed.
         VoiceActivityError: there is no voice activity model.
+        BenchError: a starter model does not start.
     """
     rng = np.random.default_rng(seed)
     voices = _voices(rng)
-    said = [voices[index] for index in rng.permutation(len(voices))[: _SENTENCES[quick]]]
+    said = [voices[index] for index in rng.permutation(len(voices))[: _QUICK_SENTENCES if quick else len(voices)]]
     conditions: list[tuple[str, float | None]] = [("none", None), *((kind, snr) for kind in NOISES for snr in SNRS_DB)]
     alone = [_line(kind, snr, [], round(60 * _MINUTES[quick] * RATE), voices, rng) for kind, snr in conditions]
     spoken = [_line(kind, snr, said, 0, voices, rng) for kind, snr in conditions]
     found_alone, found_spoken = listen(alone), listen(spoken)
-    rows = [_row(*pair) for pair in zip(alone, found_alone, spoken, found_spoken, strict=True)]
+    told = _told(alone, found_alone, quick, tell)
+    rows = [_row(*line) for line in zip(alone, found_alone, told, spoken, found_spoken, strict=True)]
     return Result(
         "lines",
         f"Speech on bad lines: {_MINUTES[quick]:g} minutes of noise alone, {len(said)} sentences in it",
         rows,
-        ("voices are espeak-ng's; a crowd is 3 to 7 of them at once, at a constant level",),
+        (
+            "voices are espeak-ng's; a crowd is 3 to 7 of them at once, at a constant level",
+            "false: what a listener takes for speech; refused and spoken: what becomes of it in a call with the starter models",
+        ),
     )
 
 
@@ -87,10 +98,27 @@ def listen(lines: Sequence[Line], settings: Listen | None = None) -> list[list[F
     return found
 
 
+def _told(alone: Sequence[Line], found: Sequence[Sequence[Found]], quick: bool, tell: Note) -> list[noise_call.Told]:
+    """What becomes of the lines in calls, as the caller's and as the agent's; nothing where the listener finds nothing.
+
+    Args:
+        quick: one line is the caller's, the next the agent's.
+    """
+    told = [noise_call.Told(len(line.pcm) / RATE / 60, 0, 0) for line in alone]
+    if not any(found):
+        return told
+    with noise_call.starter_appliance() as appliance:
+        for index, line in enumerate(alone):
+            if found[index]:
+                tell(f"calls with {line.noise} at {line.snr_db or 0:g} dB")
+                by_party = [appliance.told(line.pcm, party) for party in (PARTIES[index % 2 :][:1] if quick else PARTIES)]
+                told[index] = sum(by_party[1:], by_party[0])
+    return told
+
+
 def _voices(rng: np.random.Generator) -> list[Samples]:
     texts = [(text, code) for code in (*scripts.LANGUAGES, scripts.AGENT_LANGUAGE) for text in clips.sentences(code)]
-    chosen = [texts[index] for index in rng.permutation(len(texts))[:48]]
-    return [at_level(trimmed(clips.spoken(text, code)), SPEECH_RMS) for text, code in chosen]
+    return [at_level(trimmed(clips.spoken(*texts[index])), SPEECH_RMS) for index in rng.permutation(len(texts))]
 
 
 def trimmed(pcm: Samples) -> Samples:
@@ -134,12 +162,14 @@ def _noise(kind: str, count: int, voices: Sequence[Samples], rng: np.random.Gene
     return np.concatenate(made)[:count]
 
 
-def _row(alone: Line, false: Sequence[Found], spoken: Line, found: Sequence[Found]) -> Row:
+def _row(alone: Line, false: Sequence[Found], told: noise_call.Told, spoken: Line, found: Sequence[Found]) -> Row:
     scores = score(spoken.truth, found)
     return {
         "noise": alone.noise,
         "SNR dB": alone.snr_db,
         "false per minute": round(len(false) / (len(alone.pcm) / RATE / 60), 3),
+        "refused per minute": round(told.refused / told.minutes, 3),
+        "spoken per minute": round(told.spoken / told.minutes, 3),
         "sentences": len(spoken.truth),
         "found whole %": scores.whole_percent,
         "cut in two": scores.split,

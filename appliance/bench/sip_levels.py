@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from appliance.bench import fixed_engines
 from appliance.bench.figures import Spread, beyond_s, spread_ms
+from appliance.bench.goals import sip_level
 from appliance.bench.line import FRAME_S
 from appliance.bench.results import Row
 from appliance.bench.sip_stack import SipStack
@@ -55,7 +56,7 @@ class Level:
         """`found`: all utterances that the gateway has recorded."""
         said, spread = beyond(found, self.began_at, self.began_at + self.span_s)
         return {
-            "call": f"SIPp, {self.calls} at once",
+            "call": sip_level(self.calls),
             "gateway CPU % per call": _per_call(self.cpu["gateway"], self.calls),
             "Asterisk CPU % per call": _per_call(self.cpu["asterisk"], self.calls),
             "models CPU % per call": _per_call(self.cpu["engines"], self.calls),

@@ -21,8 +21,8 @@ from appliance.audio import g711
 from appliance.bench import clips, fixed_engines, sipp
 from appliance.bench.counted import counter
 from appliance.bench.errors import BenchError
-from appliance.bench.gateway import redis_command
 from appliance.bench.processes import Measured, answers, python, running
+from appliance.bench.stand import redis_command
 from appliance.config.load import LoadedConfig, load
 from appliance.engines.base import Samples
 from appliance.stack import install

@@ -15,8 +15,11 @@ import numpy as np
 from appliance.config.schema import Config
 from appliance.engines.base import Samples
 from appliance.events import Event, Party
+from appliance.interpreter.belief import Belief
 from appliance.interpreter.call import CallInterpreter
 from appliance.interpreter.clock import MediaClock
+from appliance.interpreter.hinglish import Hinglish
+from appliance.interpreter.models_protocol import Models
 from appliance.interpreter.prompts import Prompts, read_texts
 from appliance.modelserver.messages import LanguageScores, Transcript, Translation
 from appliance.speech.vad import RATE, WINDOW, VoiceActivity
@@ -147,22 +150,26 @@ def silent_prompts() -> Prompts:
 async def hold(
     caller: VirtualPhone,
     agent: VirtualPhone,
-    models: ScriptedModels,
+    models: Models,
     seconds: float,
     publish: Callable[[Event], None],
     *,
     config: Config | None = None,
+    belief: Belief | None = None,
+    hinglish: Hinglish | None = None,
     every: Callable[[], None] = lambda: None,
     every_s: float = 60.0,
 ) -> None:
     """Interpret a call of this length.
 
     Args:
+        belief, hinglish: of the models, where they are real ones.
         publish: told of every event.
         every: called each `every_s`, for what is to be measured on the way.
     """
     clock = MediaClock(VoiceActivity())
-    call = CallInterpreter("virtual", config or Config(), models, silent_prompts(), publish, LANGUAGE, clock)
+    prompts = silent_prompts()
+    call = CallInterpreter("virtual", config or Config(), models, prompts, publish, LANGUAGE, clock, hinglish=hinglish, belief=belief)
     phones: dict[Party, VirtualPhone] = {"caller": caller, "agent": agent}
     for party, phone in phones.items():
         call.attach(party, phone)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -238,7 +239,9 @@ class Rig:
         detector: object | None = None,
         belief: Belief | None = None,
         watched: bool = False,
+        before: dict[str, Any] | None = None,
     ) -> None:
+        """`before`: what of the call is known from another interpreter, by the names of `CallInterpreter`."""
         self.now = 100.0
         self.events: list[Event] = []
         self.lost: list[str] = []
@@ -262,6 +265,7 @@ class Rig:
             belief=belief,
             unavailable=self.lost.append,
             availability=self.availability,
+            **(before or {}),
         )
 
     def begin(self) -> None:

@@ -57,3 +57,12 @@ def test_a_call_that_was_sent_away_and_refused_by_nobody_was_given_up() -> None:
 def test_a_counter_is_the_sum_over_its_labels() -> None:
     text = '# TYPE x_total counter\nx_total{a="1"} 2.0\nx_total{a="2"} 3.0\nx_total_more 9.0\ny_total 4.0\n'
     assert [counter(text, name) for name in ("x_total", "y_total", "z_total")] == [5, 4, 0]
+
+
+def test_two_workers_together_have_counted_what_each_has() -> None:
+    one, other = counted(EXPOSITION), Counted(1, 2, {0.002: 5, float("inf"): 9}, {"busy": 1, "full": 4})
+    both = one.with_(other)
+    assert (both.late_ticks, both.dropped) == (8, 7)
+    assert both.ticks == {0.002: 15, 0.004: 90, 0.02: 100, float("inf"): 109}
+    assert both.refused == {"busy": 34, "not-accepting": 2, "full": 4}
+    assert Counted().with_(one) == one

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from appliance.bench import clips, echo, virtual_time
+from appliance.bench.goals import judged
 from appliance.interpreter.playout import Playout
 from appliance.speech.echo import EchoGuard, EchoVerdict
 
@@ -35,6 +36,11 @@ def test_neither_the_translation_nor_the_voice_under_it_comes_back_as_speech(del
     assert row["decodes of it"] == 0
     assert turned_down
     assert not any(turned_down), "it is not the listener who talks"
+
+
+def test_of_50_translations_none_is_taken_for_speech() -> None:
+    (goal,) = judged(["echo"], {"echo": echo.measure(quick=False).rows}, quick=False).rows
+    assert (goal["reached"], goal["met"]) == ("0 of 50", True)
 
 
 def test_without_the_guard_each_is_interpreted_again(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,15 @@
 """The listener on bad lines, with the real detector and our own noise; `appliance bench lines` does more of it."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
 import numpy as np
 import pytest
 from said import said
 
 from appliance.audio import noise
+from appliance.bench import lines, noise_call
 from appliance.bench.found import Found, Truth, score
 from appliance.bench.lines import SPEECH_RMS, Line, at_level, listen, trimmed
 from appliance.speech.vad import RATE
@@ -53,6 +58,38 @@ def test_a_sentence_ends_soon_after_it_has_ended_whatever_goes_on_behind_it(kind
     assert (scores.missed, scores.split) == (0, 0), scores
     assert scores.decided_p95_ms is not None
     assert scores.decided_p95_ms < 1000, scores
+
+
+@dataclass
+class Calls:
+    """In place of calls with the starter models: every line is spoken once in each, and refused twice."""
+
+    held: list[tuple[float, str]] = field(default_factory=list)
+
+    def told(self, pcm: np.ndarray, party: str) -> noise_call.Told:
+        self.held.append((len(pcm) / RATE / 60, party))
+        return noise_call.Told(len(pcm) / RATE / 60, 1, 2)
+
+
+@pytest.mark.parametrize(("quick", "parties"), [(True, ["caller"]), (False, ["caller", "agent"])])
+def test_only_noise_in_which_a_listener_finds_something_is_a_call(quick: bool, parties: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    calls = Calls()
+
+    @contextmanager
+    def started() -> Iterator[Calls]:
+        yield calls
+
+    monkeypatch.setattr(noise_call, "starter_appliance", started)
+    monkeypatch.setattr(lines, "NOISES", ("babble", "crowd"))
+    monkeypatch.setattr(lines, "SNRS_DB", (10.0,))
+    monkeypatch.setitem(lines._MINUTES, quick, 0.5)
+    monkeypatch.setattr(lines, "_QUICK_SENTENCES", 1)
+    found = {line: [Found(1.0, 2.0, 2.5)] if line == "crowd" else [] for line in ("none", "babble", "crowd")}
+    monkeypatch.setattr(lines, "listen", lambda asked: [found[line.noise] for line in asked])
+    rows = {row["noise"]: row for row in lines.measure(quick=quick).rows}
+    assert [party for _, party in calls.held] == parties
+    assert (rows["crowd"]["false per minute"], rows["crowd"]["spoken per minute"], rows["crowd"]["refused per minute"]) == (2.0, 2.0, 4.0)
+    assert (rows["babble"]["spoken per minute"], rows["none"]["refused per minute"]) == (0.0, 0.0)
 
 
 def test_what_was_found_is_held_against_what_was_said() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
+from appliance.bench import goals
+from appliance.bench.results import Row
 from appliance.bench.sip_levels import Level
 from appliance.bench.sipp import Sipp, Tally, agent_scenario, caller_scenario
-from appliance.bench.soak import slope_row
+from appliance.bench.soak import slope, slope_rows
 
 
 @pytest.fixture
@@ -53,10 +57,30 @@ def test_a_level_s_row_is_by_call() -> None:
     assert (row["utterances"], row["delay beyond p95 ms"]) == (0, None)
 
 
+def minutes(memory: Sequence[float]) -> list[Row]:
+    return [{"failed calls": 1, "gateway MB": value, "Asterisk MB": 80.0} for value in memory]
+
+
 def test_growth_is_that_of_the_second_half_in_an_hour() -> None:
-    memory = [100.0, 150.0, 200.0, 201.0, 202.0, 203.0]
-    row = slope_row([{"failed calls": 1, "gateway MB": value, "Asterisk MB": 80.0} for value in memory])
-    assert row["gateway MB"] == pytest.approx(60.0)
-    assert row["Asterisk MB"] == pytest.approx(0.0)
-    assert row["failed calls"] == 6
-    assert slope_row([{"failed calls": 0, "gateway MB": 1.0, "Asterisk MB": 1.0}])["gateway MB"] is None
+    growth, error = slope_rows(minutes([100.0, 150.0, 160.0, 170.0, 180.0, 200.0, 201.0, 202.0, 203.0, 204.0]))
+    assert (growth["what"], error["what"]) == (goals.GROWTH, goals.ERROR)
+    assert (growth["gateway MB"], error["gateway MB"]) == (pytest.approx(60.0), pytest.approx(0.0))
+    assert growth["Asterisk MB"] == pytest.approx(0.0)
+    assert growth["failed calls"] == 10
+    short, unsure = slope_rows(minutes([1.0] * 8))
+    assert (short["gateway MB"], unsure["gateway MB"]) == (None, None)
+
+
+def test_the_error_of_a_slope_is_that_of_the_regression() -> None:
+    rise, error = slope([1.0, 2.0, 1.0, 2.0, 1.0])
+    assert rise == pytest.approx(0.0)
+    assert error == pytest.approx((1.2 / 3 / 10) ** 0.5)
+
+
+def test_scatter_without_growth_lies_within_two_errors_and_growth_does_not() -> None:
+    rng = np.random.default_rng(1)
+    scatter = rng.normal(0.0, 1.0, (400, 15))
+    within = [abs(rise) <= 2 * error for rise, error in map(slope, scatter)]
+    assert 0.88 < sum(within) / len(within) < 0.98
+    grown = [rise > 2 * error for rise, error in map(slope, scatter + np.arange(15))]
+    assert all(grown)
