@@ -159,8 +159,15 @@ class Spool:
 
 
 def waiting_lines(folder: Path) -> int:
-    """Lines in all spool files of `folder`, whoever holds them; 0 without such a folder."""
-    return sum(path.read_bytes().count(b"\n") for path in folder.glob(f"*{SUFFIX}"))
+    """Lines in all spool files of `folder`, whoever holds them and removes them meanwhile; 0 without such a folder."""
+    return sum(_lines(path) for path in folder.glob(f"*{SUFFIX}"))
+
+
+def _lines(path: Path) -> int:
+    try:
+        return path.read_bytes().count(b"\n")
+    except FileNotFoundError:  # its lines are in the database now
+        return 0
 
 
 def _lock(path: Path) -> _File | None:

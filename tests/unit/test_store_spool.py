@@ -78,6 +78,24 @@ def test_the_same_name_twice_gives_two_files(tmp_path: Path) -> None:
     second.close()
 
 
+def test_a_file_that_is_removed_while_lines_are_counted_has_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process may have written its lines to the database between our finding the file and our reading it."""
+    living, emptied_one = Spool(tmp_path, "gateway-1"), tmp_path / "gateway-2.jsonl"
+    living.append(numbered(1, 2))
+    emptied_one.write_bytes(b'{"n":3}\n')
+    read = Path.read_bytes
+
+    def removed_before(path: Path) -> bytes:
+        if path == emptied_one:
+            path.unlink()
+        return read(path)
+
+    monkeypatch.setattr(Path, "read_bytes", removed_before)
+    assert waiting_lines(tmp_path) == 2
+    assert not emptied_one.exists()
+    living.close()
+
+
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
