@@ -75,7 +75,7 @@ class UtteranceInterpreted(CallEvent, frozen=True, tag="utterance", kw_only=True
 
     lane: LaneName
     utterance: int
-    """Number of the utterance within the lane, from 1."""
+    """Number of the utterance within the lane, from 1; with another worker, who takes the call over, it goes on further up."""
     segment: int
     """Number of the segment within the utterance, from 1."""
     last_segment: bool

@@ -79,6 +79,7 @@ class Interpreters:
     async def make(self, call: CallContext) -> CallInterpreter:
         if self.prompts is None:
             raise PromptsMissing
+        decided, chosen = await self._journal.language_of(call.call_id) if call.adopted else (None, False)
         return CallInterpreter(
             call.call_id,
             self._quiet if call.called_number in self._config.play.quiet_numbers else self._config,
@@ -93,7 +94,9 @@ class Interpreters:
             silent=call.silent,
             keep=self._flagging.keep,
             availability=self._availability,
-            decided=await self._journal.language_of(call.call_id) if call.adopted else None,
+            decided=decided,
+            chosen=chosen,
+            age_s=call.age_s,
         )
 
 

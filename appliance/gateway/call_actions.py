@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -58,6 +59,8 @@ class CallActions:
         self._work: set[asyncio.Task[None]] = set()
         self._releases: set[asyncio.Task[None]] = set()
         self._opening: dict[Party, asyncio.Task[None]] = {}
+        self.chosen = False
+        """Whether somebody chose the caller's language by a key."""
 
     @property
     def language(self) -> str | None:
@@ -158,6 +161,7 @@ class CallActions:
             self._interpreter_unavailable,
             facts.adopted,
             self._silent,
+            max(0.0, time.time() - facts.started_at) if facts.adopted else 0.0,
         )
         await self._interpretation.prepare(self._services.make_interpreter, context)
 
@@ -165,6 +169,8 @@ class CallActions:
         self._start(self._watchdog.silent(party, seconds), f"watch {party} leg")
 
     def _from_interpreter(self, event: Event) -> None:
+        if isinstance(event, LanguageDecided):
+            self.chosen = event.how == "keypad"
         self._services.publish(event)
         if not self._services.direct_policy or not isinstance(event, LanguageDecided) or event.language != DIRECT_LANGUAGE:
             return

@@ -53,6 +53,11 @@ class CallController:
         return self._actions.language
 
     @property
+    def chosen(self) -> bool:
+        """Whether somebody chose the caller's language by a key."""
+        return self._actions.chosen
+
+    @property
     def tasks(self) -> int:
         return self._actions.tasks
 

@@ -57,6 +57,8 @@ class CallContext:
     """Whether another worker interpreted it before."""
     silent: Callable[[Party, float], None] = lambda party, seconds: None
     """To be called when no audio has come from a party for so many seconds; `Interpreter.rewire` may follow."""
+    age_s: float = 0.0
+    """How long an adopted call has lasted already."""
 
 
 MakeInterpreter = Callable[[CallContext], Awaitable[Interpreter]]

@@ -76,10 +76,10 @@ class Journal:
         """The language of this caller's last call; None when unknown or Redis is away."""
         return await self._memory.recall(number) if self._remember else None
 
-    async def language_of(self, call_id: str) -> str | None:
-        """The language of a call in progress, of whichever worker; None when undecided or Redis is away."""
+    async def language_of(self, call_id: str) -> tuple[str | None, bool]:
+        """The language of a call in progress, of whichever worker, None when undecided or Redis is away; and whether it was chosen."""
         session = await self._sessions.get(call_id)
-        return (session.language or None) if session is not None else None
+        return (session.language or None, session.chosen) if session is not None else (None, False)
 
     async def _follow(self) -> None:
         """Write what goes to Redis by key, one change after the other, in the background."""

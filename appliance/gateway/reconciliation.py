@@ -69,6 +69,7 @@ class Reconciliation:
                 for agent in left.agents & (await self._look()).agents:
                     log.warning("agent of no call hung up", extra={"channel": agent})
                     await self._departures.delete(ari.hang_up(agent))
+            log.info("what Asterisk has was compared with the calls")
         except (AriError, msgspec.DecodeError) as error:
             log.warning("what Asterisk has could not be compared with the calls: %s", error)
 

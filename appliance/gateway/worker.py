@@ -85,6 +85,7 @@ class Worker:
             state=call.state.phase,
             started_at=call.started_at,
             language=call.language or "",
+            chosen=call.chosen,
             channels={role: channel for role, channel in call.names.channels.items() if role in held},
             bridges={role.removesuffix("-bridge"): bridge for role, bridge in call.names.bridges.items() if role in held},
         )

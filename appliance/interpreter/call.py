@@ -35,6 +35,8 @@ FAREWELL = "goodbye"
 LAST_WORDS_WAIT_S = 5.0
 """How long it waits at most until what the other party said last is understood and queued."""
 _LAST_WORDS_STEP_S = 0.05
+_UTTERANCES_PER_S = 2
+"""More than anybody begins: each takes a pause to end it."""
 _PLAY_GRACE_S = 2.0
 """How much later than planned a prompt's end may be reported before it is taken as heard."""
 
@@ -50,6 +52,8 @@ class CallInterpreter:
         publish: told of every event; must not block.
         memory_prior: the caller's language in an earlier call.
         decided: the caller's language as another interpreter of this call had found it.
+        chosen: whether it was chosen by a key.
+        age_s: how long another one has interpreted the call; utterances get numbers that it has not given.
         clock: of the worker.
         hinglish: the normaliser of the worker.
         belief: what to refuse; by the configuration alone when not given.
@@ -76,11 +80,13 @@ class CallInterpreter:
         keep: Callable[[str, LaneName, int, Samples], None] = lambda call_id, lane, utterance, audio: None,
         availability: Availability | None = None,
         decided: str | None = None,
+        chosen: bool = False,
+        age_s: float = 0.0,
     ) -> None:
         self._config = config
         self._prompts = prompts
         self._clock = clock
-        self._identifier = Identifier(config.identify, memory_prior, decided)
+        self._identifier = Identifier(config.identify, memory_prior, decided, chosen=chosen)
         self._tasks = Tasks(f"{call_id} call")
         self._silent = silent
         self._keep = keep
@@ -104,14 +110,15 @@ class CallInterpreter:
             ask_language=self._ask_language,
             lost=unavailable if availability is None else self._lost,
             servers_out=lambda: availability.out if availability is not None else "",
-            answered_s=clock.now(),
+            answered_s=clock.now() - age_s,
         )
         if self._identifier.language is not None:
             self._scope.known.set()
         self._availability = availability
+        numbered = round(_UTTERANCES_PER_S * age_s)
         self._lanes: dict[Party, Lane] = {
-            "caller": Lane("caller_to_agent", self._scope),
-            "agent": Lane("agent_to_caller", self._scope),
+            "caller": Lane("caller_to_agent", self._scope, numbered),
+            "agent": Lane("agent_to_caller", self._scope, numbered),
         }
         """By the party that speaks."""
         self._direct = Direct(self._scope, list(self._lanes.values()))

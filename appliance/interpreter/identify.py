@@ -81,8 +81,8 @@ Verdict = Decided | NeedMore | AskKeypad
 class Identifier:
     """The decision of one call."""
 
-    def __init__(self, settings: Identify, prior: str | None = None, decided: str | None = None) -> None:
-        """`prior`: of an earlier call. `decided`: of this call, by whoever interpreted it before."""
+    def __init__(self, settings: Identify, prior: str | None = None, decided: str | None = None, *, chosen: bool = False) -> None:
+        """`prior`: of an earlier call. `decided`: of this call, by whoever interpreted it before; `chosen`: by a key."""
         self._settings = settings
         known = decided if decided in CODES else prior
         self._prior = [LanguageVote("memory", _around(known), _MEMORY)] if known in CODES else []
@@ -95,6 +95,8 @@ class Identifier:
         self.language: str | None = decided if decided in CODES else None
         self.confidence = DECIDE_AT if self.language else 0.0
         self.how: How = "memory" if self.language else "votes"
+        if self.language and chosen:
+            self.choose(self.language)
 
     @property
     def settled(self) -> bool:

@@ -23,9 +23,13 @@ from appliance.speech.vad import RATE
 
 
 class Lane:
-    """From `speaker` to `listener`; `start` it once both are attached."""
+    """From `speaker` to `listener`; `start` it once both are attached.
 
-    def __init__(self, name: LaneName, scope: CallScope) -> None:
+    Args:
+        numbered: the highest number that an utterance of this lane may have already.
+    """
+
+    def __init__(self, name: LaneName, scope: CallScope, numbered: int = 0) -> None:
         self.name = name
         self.speaker: Party = "caller" if name == "caller_to_agent" else "agent"
         self.listener: Party = "agent" if self.speaker == "caller" else "caller"
@@ -38,7 +42,7 @@ class Lane:
         self._hearing: Hearing | None = None
         self._cut: Hearing | None = None
         """What has just ended although the speaker goes on."""
-        self._utterances = 0
+        self._utterances = numbered
         self._running = False
 
     def start(self) -> None:

@@ -36,6 +36,8 @@ class Session(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds since the epoch."""
     language: str = ""
     """Empty until decided. Written only then, so that a worker who takes a call over does not wipe out what was known."""
+    chosen: bool = False
+    """Whether somebody chose it by a key. Written only then, likewise."""
     channels: dict[str, str] = msgspec.field(default_factory=dict)
     """Asterisk channel id by role: `caller`, `agent`, `caller-media`, `agent-media`."""
     bridges: dict[str, str] = msgspec.field(default_factory=dict)
@@ -134,7 +136,8 @@ async def _read(redis: Redis, call_ids: Sequence[str]) -> list[Session]:
 
 
 def _fields(session: Session, now: float) -> dict[Any, Any]:
-    return {
+    known = ({"language": session.language} if session.language else {}) | ({"chosen": "1"} if session.chosen else {})
+    return known | {
         "call_id": session.call_id,
         "worker": session.worker,
         "state": session.state,
@@ -142,7 +145,7 @@ def _fields(session: Session, now: float) -> dict[Any, Any]:
         "channels": msgspec.json.encode(session.channels).decode(),
         "bridges": msgspec.json.encode(session.bridges).decode(),
         "heartbeat_at": repr(now),
-    } | ({"language": session.language} if session.language else {})
+    }
 
 
 def _session(fields: dict[str, str]) -> Session:

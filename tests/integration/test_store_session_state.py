@@ -19,10 +19,14 @@ async def test_a_worker_that_takes_a_call_over_keeps_the_language_that_was_known
     other = RedisLink(server.url)
     async with SessionStates(link) as dead, SessionStates(other) as heir:
         await dead.put(session("a", state="interpreting", language="ta"))
+        seen = await heir.get("a")
+        assert seen is not None
+        assert not seen.chosen
+        await dead.put(session("a", state="interpreting", language="ta", chosen=True))
         await heir.put(session("a", worker="gateway-2", state="resuming"))
         taken = await heir.get("a")
         assert taken is not None
-        assert (taken.worker, taken.state, taken.language) == ("gateway-2", "resuming", "ta")
+        assert (taken.worker, taken.state, taken.language, taken.chosen) == ("gateway-2", "resuming", "ta", True)
         await heir.remove("a")
     await other.aclose()
 
@@ -92,7 +96,7 @@ async def test_an_end_that_redis_did_not_hear_is_told_again(link: RedisLink, ser
 async def test_calls_of_a_dead_worker_stay_visible_with_an_old_heartbeat_and_then_expire(
     link: RedisLink, server: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(session_state, "KEEP_S", 1)
+    monkeypatch.setattr(session_state, "KEEP_S", 2)
     dead = SessionStates(link)
     await dead.put(session("a"))
     (seen,) = await SessionStates(link).live()

@@ -45,6 +45,15 @@ def test_what_was_decided_in_this_call_is_not_given_up_for_one_doubtful_utteranc
     assert adopted.language == "te"
 
 
+def test_what_somebody_chose_by_a_key_stands_though_another_interpreter_goes_on() -> None:
+    who = Identifier(Identify(), "te", "ta", chosen=True)
+    for number in range(1, 5):
+        who.hear(number, seen("నా computer పని చేయడం లేదు", 3.0, te=0.99))
+    assert (who.language, who.how, who.settled) == ("ta", "keypad", True)
+    who.choose("te")
+    assert who.language == "te"
+
+
 def test_hello_alone_does_not_decide() -> None:
     verdict = identifier().hear(1, seen("ஹலோ", 0.4, ta=0.7))
     assert isinstance(verdict, NeedMore)

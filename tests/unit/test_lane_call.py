@@ -77,7 +77,7 @@ async def test_a_prompt_gives_way_to_speech_and_counts_as_heard(rig: Rig) -> Non
 async def test_a_prompt_for_a_party_that_is_not_there_returns_at_once(rig: Rig) -> None:
     rig.agent.hang_up()
     await rig.run(0.1)
-    await asyncio.wait_for(rig.call.say("agent", "goodbye"), 1)
+    await asyncio.wait_for(rig.call.say("agent", "goodbye"), 10)
     with pytest.raises(PromptError, match="no prompt 'hallo'"):
         await rig.call.say("caller", "hallo")
 
@@ -250,7 +250,7 @@ async def test_stop_leaves_nothing_behind(rig: Rig) -> None:
     await hear(rig, 2100, 0.5)
     assert rig.call.tasks > 3
     await rig.call.stop()
-    await asyncio.wait_for(waiting, 1)
+    await asyncio.wait_for(waiting, 10)
     assert rig.call.tasks == 0
     assert rig.clock.legs == 0
     assert rig.caller.closed
@@ -288,7 +288,7 @@ async def test_a_prompt_that_is_never_reported_as_heard_does_not_hang(rig: Rig, 
     monkeypatch.setattr(rig.caller, "mark", lambda mark: None)
     said = asyncio.create_task(rig.call.say("caller", "goodbye"))
     await rig.run(1.0)
-    await asyncio.wait_for(said, 1)
+    await asyncio.wait_for(said, 10)
 
 
 async def test_models_that_are_away_while_the_language_is_open(rig: Rig) -> None:
