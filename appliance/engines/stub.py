@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields
+from pathlib import Path
 
 import numpy as np
 
@@ -42,6 +44,8 @@ class Behaviour:
     """A job whose text contains this fails its batch; for a recogniser, `*` fails every batch."""
     text: str = "नमस्ते"
     """What is recognised, and written as translation behind the source."""
+    gate: str = ""
+    """A named pipe: while it is there, each batch waits until somebody has opened it for writing and closed it again."""
 
     @classmethod
     def parse(cls, model: str) -> Behaviour:
@@ -61,6 +65,9 @@ class Behaviour:
 
     def take_time(self, jobs: int) -> None:
         time.sleep(self.delay_s + jobs * self.each_s)
+        if self.gate:
+            with suppress(FileNotFoundError):
+                Path(self.gate).read_bytes()
 
 
 class StubRecogniser:

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import msgspec
@@ -22,8 +23,15 @@ from hostile_gateway import Target, attacked_gateway, gone
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from hypothesis.errors import Unsatisfiable
+from litestar import Litestar
+from litestar.routes import HTTPRoute, WebSocketRoute
 from model_servers import ModelServerProcess, model_server, write_config
 
+from appliance.config.load import load
+from appliance.gateway.access import Credentials
+from appliance.gateway.app import create_app
+from appliance.modelserver import app as model_app
+from appliance.modelserver.__main__ import prepare
 from appliance.modelserver.bodies import BODIES_BYTES, BODY_S
 from appliance.modelserver.messages import SpeechRequest, TextQuery, TranslationRequest
 from appliance.web.entrance import HEAD_S
@@ -121,6 +129,75 @@ def test_the_gateways_routes_by_their_document(target: Target) -> None:
                 assert client.request(method, path, content=b"x" * 1000).status_code < 500, (method, path)
 
 
+def routes_of(app: Litestar) -> dict[tuple[str, str], set[str]]:
+    """By path and method: the query parameters of everything that an application answers; OPTIONS is the framework's own."""
+    found = {}
+    for route in app.routes:
+        for handler in route.route_handlers if isinstance(route, HTTPRoute) else ():
+            for method in handler.http_methods - {"OPTIONS"}:
+                query = set(handler.parsed_fn_signature.parameters) - {"request", "state", "scope"}
+                found[route.path_format, str(method)] = query
+    return found
+
+
+def routes_in(document: dict[str, Any]) -> dict[tuple[str, str], set[str]]:
+    """The same of a document."""
+    return {
+        (path, method.upper()): {item["name"] for item in operation.get("parameters", ()) if item["in"] == "query"}
+        for path, methods in document["paths"].items()
+        for method, operation in methods.items()
+    }
+
+
+def test_the_gateways_document_and_this_file_have_all_its_routes(target: Target) -> None:
+    """Those of a WebSocket are tried in `test_hostile_sockets`."""
+    app = create_app(lambda: contextlib.nullcontext(), Credentials("x", "x"))  # type: ignore[arg-type,return-value]
+    own = {route: query for route, query in routes_of(app).items() if not route[0].startswith("/schema")}
+    assert routes_in(httpx.get(f"{target.url}/schema/openapi.json").json()) == own
+    sockets = {route.path_format for route in app.routes if isinstance(route, WebSocketRoute)}
+    assert sockets == {"/ari/{application}", "/media/{application}"}
+
+
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "BREW")
+HEADERS = ("Accept", "Accept-Encoding", "Authorization", "Content-Type", "Cookie", "Host", "If-None-Match", "Origin", "Range", "X-Odd")
+
+
+def test_requests_that_fit_no_document(target: Target) -> None:
+    """Every address and what lies beside it, with methods, queries, headers and bodies of any kind."""
+    paths = [*httpx.get(f"{target.url}/schema/openapi.json").json()["paths"], "/schema", "/ari/setu-1", "/media/setu-1", "/nothing"]
+    words, bytes_only = st.text(max_size=20), st.characters(min_codepoint=1, max_codepoint=255, exclude_characters="\r\n")
+    requests = st.fixed_dictionaries(
+        {
+            "path": st.sampled_from(paths),
+            "beside": st.just([]) | st.lists(words, max_size=3),
+            "method": st.sampled_from(METHODS),
+            "params": st.dictionaries(st.sampled_from(["call", "leg", "path"]) | words, words, max_size=4),
+            "headers": st.dictionaries(st.sampled_from(HEADERS), st.text(bytes_only, max_size=60), max_size=3),
+            "data": st.binary(max_size=2000),
+        }
+    )
+    tried = 0
+    with httpx.Client(base_url=target.url, timeout=10) as client, target.undisturbed(grows_mb=30.0):
+        send = as_httpx(client)
+
+        @settings(fuzzed, max_examples=10 * EXAMPLES)
+        @given(requests)
+        def one(wanted: dict[str, Any]) -> None:
+            nonlocal tried
+            url = "/".join([wanted.pop("path"), *(quote(part, safe="") for part in wanted.pop("beside"))])
+            try:
+                answer = send({"url": url, **wanted})
+            except httpx.InvalidURL:
+                return
+            tried += 1
+            assert answer.status_code < 500, (answer.request, answer.text)
+
+        one()
+        assert client.get("/health").status_code == 200
+    print(f"{tried} requests")
+    assert tried > 5 * EXAMPLES
+
+
 def test_a_body_nobody_asked_for_is_not_kept(target: Target) -> None:
     with target.undisturbed(grows_mb=10.0), target.connect() as connection:
         connection.sendall(b"GET /api/status HTTP/1.1\r\nHost: x\r\nContent-Length: 1000000000\r\n\r\n")
@@ -163,15 +240,24 @@ def document_of(kind: str) -> dict[str, Any]:
         kind, {"/v1/identify": TextQuery}
     )  # type: ignore[assignment]
     schemas, components = msgspec.json.schema_components(asked.values(), ref_template="#/components/schemas/{name}")
-    paths: dict[str, Any] = {path: {"post": posted("application/json", schema)} for path, schema in zip(asked, schemas, strict=True)}
+    header = {"in": "header", "name": "X-Timeout-S", "schema": {"type": "string"}}
+    paths: dict[str, Any] = {
+        path: {"post": {"parameters": [header], **posted("application/json", schema)}} for path, schema in zip(asked, schemas, strict=True)
+    }
     if kind == "stt":
         query = [{"in": "query", "name": name, "schema": {"type": "string"}} for name in ("language", "languages", "partial", "stream")]
-        header = {"in": "header", "name": "X-Timeout-S", "schema": {"type": "string"}}
         audio = posted("application/octet-stream", {"type": "string", "format": "binary"})
         paths["/v1/transcribe"] = {"post": {"parameters": [*query, header], **audio}}
     for path in ("/health", "/metrics"):
         paths[path] = {"get": {"responses": ANSWERS}}
     return {"openapi": "3.1.0", "info": {"title": kind, "version": "1"}, "paths": paths, "components": {"schemas": components}}
+
+
+@pytest.mark.parametrize("kind", ["stt", "mt", "tts"])
+def test_the_document_of_a_model_server_has_all_its_routes(kind: Any, tmp_path: Path) -> None:
+    app = model_app.create_app(*prepare(kind, load(write_config(tmp_path, STUBS))), lambda: None)
+    assert routes_in(document_of(kind)) == routes_of(app)
+    assert not any(isinstance(route, WebSocketRoute) for route in app.routes)
 
 
 def test_a_model_servers_routes(server: ModelServerProcess) -> None:
