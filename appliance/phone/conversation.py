@@ -34,6 +34,8 @@ GREETINGS_S = 12.0
 GREETINGS_QUIET_S = 0.6
 GOODBYE_S = 5.0
 """For the last events of a call after it was hung up."""
+_CONNECTED_S = 2.0
+"""From the agent's answer to the first prompt he hears, where nobody tells of it."""
 _TICK_S = 0.05
 _MIX_DELAY_S = 0.15
 """From the command to speak to its first sample."""
@@ -149,7 +151,7 @@ async def hold(plan: CallPlan, program: PhoneProgram, folder: Path, source: Sour
             record.dialled_at = await caller.dial(plan.number)
             try:
                 await _connect(record, phones, watcher)
-                await _greetings_over(recorder, events)
+                await _greetings_over(recorder, events, told=source is not None)
                 await _talk(record, phones, recorder, events, watcher, told=source is not None)
             except _CallOver as over:
                 record.closed_early = str(over)
@@ -190,14 +192,14 @@ async def _established(phones: dict[Party, Phone], party: Party, timeout_s: floa
         await asyncio.gather(waiting, closing, return_exceptions=True)
 
 
-async def _greetings_over(recorder: Recorder, events: CallEvents) -> None:
-    """Wait until nobody hears a prompt any more."""
+async def _greetings_over(recorder: Recorder, events: CallEvents, *, told: bool = True) -> None:
+    """Wait until the parties are connected and nobody hears a prompt any more."""
 
-    def interpreting(received: list[Received]) -> bool:
-        return any(isinstance(item.event, CallStateChanged) and item.event.state == "interpreting" for item in received)
+    def connected(received: list[Received]) -> bool:
+        return any(isinstance(item.event, CallStateChanged) and item.event.state in ("interpreting", "direct") for item in received)
 
     give_up = time.monotonic() + GREETINGS_S
-    await events.wait_until(interpreting, 2.0)
+    await events.wait_until(connected, GREETINGS_S if told else _CONNECTED_S)
     while time.monotonic() < give_up:
         if all(_is_quiet(recorder.heard_until_now(party, GREETINGS_QUIET_S)) for party in ("caller", "agent")):
             return

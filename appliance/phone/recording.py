@@ -59,6 +59,8 @@ class Recorder:
 
     def __init__(self) -> None:
         self._followed: dict[tuple[str, Direction], _Followed] = {}
+        self.slowest_poll_s = 0.0
+        """Longest time between two polls: when something was recorded is known no better than that at times."""
         self._lock = threading.Lock()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="recorder", daemon=True)
@@ -100,10 +102,13 @@ class Recorder:
         return _read(followed.path, max(0, count - round(last_s * TELEPHONE_HZ)), count)
 
     def _run(self) -> None:
+        before = time.monotonic()
         while not self._stopping.wait(POLL_S):
             with self._lock:
                 for followed in self._followed.values():
                     followed.poll()
+            now = time.monotonic()
+            self.slowest_poll_s, before = max(self.slowest_poll_s, now - before), now
 
 
 def _read(path: Path, first: int, last: int) -> Samples:

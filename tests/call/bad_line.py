@@ -56,6 +56,7 @@ def bad_line(*, loss: float = 0.05, delay_s: float = 0.06, jitter_s: float = 0.0
         loss: share of packets that are lost, each way.
         delay_s: mean delay, each way.
         jitter_s: a packet takes up to so much more or less; later ones overtake it.
+        seed: of the luck of every stream of packets, which does not depend on what else is on the line.
     """
     name = f"setu-bad-{os.getpid()}"
     net = f"10.213.{os.getpid() % 250}"
@@ -86,10 +87,34 @@ def bad_line(*, loss: float = 0.05, delay_s: float = 0.06, jitter_s: float = 0.0
         _ip("netns", "del", name)
 
 
+class _Luck:
+    """Of one stream of packets: of so many in a row one is lost, whichever; so no second is worse than another."""
+
+    def __init__(self, seed: str, loss: float, delay_s: float, jitter_s: float) -> None:
+        self._dice = random.Random(seed)
+        self._row = round(1 / loss)
+        self._delay_s, self._jitter_s = delay_s, jitter_s
+        self._place = self._lost = 0
+
+    def next(self) -> float | None:
+        """How long the next packet takes; None: it is lost."""
+        if self._place == 0:
+            self._lost = self._dice.randrange(self._row)
+        lost, self._place = self._place == self._lost, (self._place + 1) % self._row
+        takes_s = max(0.0, self._delay_s + self._dice.uniform(-self._jitter_s, self._jitter_s))
+        return None if lost else takes_s
+
+
+def _stream(packet: bytes) -> bytes:
+    """What the packets of one stream have in common: protocol, addresses and ports."""
+    head = 4 * (packet[0] & 0x0F)
+    return packet[9:10] + packet[12:20] + packet[head : head + 4]
+
+
 def _carry(
     line: BadLine, here: int, there: int, loss: float, delay_s: float, jitter_s: float, seed: int, stopping: threading.Event
 ) -> None:
-    dice = random.Random(seed)
+    streams: dict[bytes, _Luck] = {}
     waiting: list[tuple[float, int, int, bytes]] = []
     count = 0
     while not stopping.is_set():
@@ -101,12 +126,15 @@ def _carry(
         wait_s = min(0.1, waiting[0][0] - now) if waiting else 0.1
         for source in select.select([here, there], [], [], max(0.0, wait_s))[0]:
             packet = os.read(source, _MTU + 100)
-            if dice.random() < loss:
+            stream = _stream(packet)
+            if stream not in streams:
+                streams[stream] = _Luck(f"{seed} {len(streams)}", loss, delay_s, jitter_s)
+            takes_s = streams[stream].next()
+            if takes_s is None:
                 line.lost += 1
                 continue
             count += 1
             line.carried += 1
-            takes_s = max(0.0, delay_s + dice.uniform(-jitter_s, jitter_s))
             line.delays_s.append(takes_s)
             heapq.heappush(waiting, (time.monotonic() + takes_s, count, there if source == here else here, packet))
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 import pytest
+from asterisk_console import NO_ANSWER, active_channels, bridge_ids
 
 from appliance.config.load import LoadedConfig, load
 from appliance.phone import program
@@ -55,7 +56,8 @@ class Running:
         return dict(answer.raise_for_status().json())
 
     def channels(self) -> int:
-        return int(self.asterisk("core show channels count").split()[0])
+        """-1 while the console does not answer."""
+        return active_channels(self.asterisk("core show channels count"))
 
     def settled(self, timeout_s: float = SETTLED_S) -> None:
         """Waits until nothing is left of any call, in the gateway and in Asterisk; fails naming what is.
@@ -76,8 +78,9 @@ class Running:
         return {name: count for name, count in counts.items() if count}
 
     def bridges(self) -> int:
-        lines = self.asterisk("bridge show all").splitlines()
-        return sum(1 for line in lines if line.strip() and not line.startswith("Bridge-ID"))
+        """-1 while the console does not answer."""
+        found = bridge_ids(self.asterisk("bridge show all"))
+        return -1 if found == [NO_ANSWER] else len(found)
 
 
 @pytest.fixture(scope="session")
@@ -116,8 +119,17 @@ def only_asterisk(file: Path, programs: Programs) -> Iterator[Running]:
         wait_until(lambda: "fully booted" in running.asterisk("core waitfullybooted").lower(), 30, "Asterisk did not start")
         yield running
     finally:
-        process.terminate()
+        end(process)
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """Politely, if it can be done in time."""
+    process.terminate()
+    try:
         process.wait(15)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait(10)
 
 
 @pytest.fixture

@@ -1,7 +1,8 @@
 """`python far_phones.py PLAN`: two telephones that hold a call, for a place from which only the exchange can be reached.
 
 PLAN is a JSON file: `config` (appliance.toml), `server` (host:port), `addresses` (of caller and agent), `folder` (for the telephones)
-and `turns` (pairs of party and WAV file).
+and `turns` (pairs of party and WAV file). What the interpreter tells comes on standard input, an event as JSON in each line; what was
+recognised of each turn goes to standard output, as JSON.
 """
 
 from __future__ import annotations
@@ -9,48 +10,59 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
+from rich.console import Console
+
 from appliance.config.load import load
+from appliance.events import Event, UtteranceInterpreted
 from appliance.phone import wav
-from appliance.phone.baresip import Phone
+from appliance.phone.conversation import LANES, CallPlan, CallRecord, Turn, hold
+from appliance.phone.live import LiveDisplay
 from appliance.phone.phone_config import PhoneAccount
-from appliance.phone.phone_events import CallClosed, CallEstablished
 from appliance.phone.program import find_program
 from appliance.stack import install
 
-GREETINGS_S = 7.0
-ANSWER_S = 5.0
-"""After each turn, for its translation."""
+CALLER = "9840012345"
 
 
-async def hold(plan: dict[str, Any]) -> None:
+async def told(since: str) -> AsyncIterator[tuple[str, Event]]:
+    """Events of standard input, all of which are new."""
+    reader, decoder = asyncio.StreamReader(), msgspec.json.Decoder(Event)
+    await asyncio.get_running_loop().connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while line := await reader.readline():
+        yield since, decoder.decode(line)
+
+
+def recognised(record: CallRecord) -> list[str]:
+    """What was understood of each turn."""
+    begins = [spoken.asked_at for spoken in record.spoken]
+    texts = []
+    for spoken, end in zip(record.spoken, [*begins[1:], record.ended_at], strict=True):
+        events = [item.event for item in record.received if spoken.asked_at <= item.at < end]
+        lane = LANES[spoken.turn.speaker]
+        texts.append(" ".join(event.recognised for event in events if isinstance(event, UtteranceInterpreted) and event.lane == lane))
+    return texts
+
+
+async def main(plan: dict[str, Any]) -> None:
     loaded = load(Path(plan["config"]))
     program = find_program(install.programs(lambda line: None))
-    folder = Path(plan["folder"])
     agent = loaded.config.telephony.agents[0]
-    accounts = (
-        PhoneAccount("9840012345", plan["addresses"][0], plan["server"]),
+    call = CallPlan(
+        loaded.config.telephony.company_number,
+        PhoneAccount(CALLER, plan["addresses"][0], plan["server"]),
         PhoneAccount(agent.name, plan["addresses"][1], plan["server"], loaded.secret(agent.password), registers=True, answer_after_s=0.5),
+        [Turn(party, Path(file), wav.read(Path(file))) for party, file in plan["turns"]],
     )
-    async with (
-        Phone.start(folder / "agent", program, accounts[1]) as agent_phone,
-        Phone.start(folder / "caller", program, accounts[0]) as caller_phone,
-    ):
-        phones = {"caller": caller_phone, "agent": agent_phone}
-        await caller_phone.dial(loaded.config.telephony.company_number)
-        await agent_phone.wait_for(CallEstablished, 30)
-        await asyncio.sleep(GREETINGS_S)
-        for party, file in plan["turns"]:
-            samples = wav.read(Path(file))
-            await phones[party].say(samples)
-            await asyncio.sleep(len(samples) / wav.TELEPHONE_HZ + ANSWER_S)
-        if caller_phone.seen(CallClosed) is not None:
-            raise SystemExit("the call has ended before everything was said")
-        await caller_phone.hang_up()
-        await agent_phone.wait_for(CallClosed, 20)
+    record = await hold(call, program, Path(plan["folder"]), told, LiveDisplay(Console(quiet=True)))
+    if record.closed_early:
+        raise SystemExit(f"the call has ended before everything was said: {record.closed_early}")
+    sys.stdout.write(json.dumps(recognised(record)) + "\n")
 
 
 if __name__ == "__main__":
-    asyncio.run(hold(json.loads(Path(sys.argv[1]).read_text())))
+    asyncio.run(main(json.loads(Path(sys.argv[1]).read_text())))

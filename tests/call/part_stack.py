@@ -11,8 +11,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -27,7 +27,7 @@ from appliance.stack.readiness import Readiness
 from appliance.stack.render import render
 from appliance.stack.up import environment
 
-from .conftest import Running
+from .conftest import Running, end
 
 START_S = 60.0
 
@@ -69,28 +69,27 @@ class PartStack(Running):
     def stop(self, name: str) -> None:
         process = self.parts.pop(name)
         process.send_signal(signal.SIGCONT)
-        process.terminate()
-        try:
-            process.wait(15)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(10)
+        end(process)
 
     def log(self, name: str) -> str:
         return (self.layout.log / f"{name}.log").read_text(errors="replace")
 
-    def metric(self, name: str) -> float:
-        """Of the gateway: the value of a metric as it is written, labels included; 0 when it is not there."""
-        match = re.search(rf"^{re.escape(name)} (\S+)$", self._metrics(), re.MULTILINE)
+    def get(self, path: str, worker: int = 1) -> httpx.Response:
+        """What a gateway worker answers."""
+        gateway = self.loaded.config.gateway
+        return httpx.get(f"http://{gateway.host}:{gateway.port + worker - 1}{path}", timeout=5, trust_env=False)
+
+    def metric(self, name: str, worker: int = 1) -> float:
+        """Of a gateway worker: the value of a metric as it is written, labels included; 0 when it is not there."""
+        match = re.search(rf"^{re.escape(name)} (\S+)$", self._metrics(worker), re.MULTILINE)
         return float(match.group(1)) if match else 0.0
 
-    def all_asked(self) -> bool:
+    def all_asked(self, worker: int = 1) -> bool:
         """Whether there is no model server that the gateway leaves alone."""
-        return all(float(value) == 0 for value in re.findall(r"^setu_model_circuit_open\{\S+ (\S+)$", self._metrics(), re.MULTILINE))
+        return all(float(value) == 0 for value in re.findall(r"^setu_model_circuit_open\{\S+ (\S+)$", self._metrics(worker), re.MULTILINE))
 
-    def _metrics(self) -> str:
-        gateway = self.loaded.config.gateway
-        return httpx.get(f"http://{gateway.host}:{gateway.port}/metrics", timeout=5, trust_env=False).text
+    def _metrics(self, worker: int) -> str:
+        return self.get("/metrics", worker).text
 
 
 def _listens(path: Path) -> bool:
@@ -104,28 +103,42 @@ def _well(path: Path) -> bool:
 
 
 @contextmanager
-def part_stack(programs: Programs, extra: str) -> Iterator[PartStack]:
+def part_stack(
+    programs: Programs,
+    extra: str,
+    *,
+    edit: Mapping[str, str] | None = None,
+    prepare: Callable[[Path], AbstractContextManager[object]] = lambda folder: nullcontext(),
+) -> Iterator[PartStack]:
     """A stack that takes calls.
 
     Args:
         extra: TOML for the end of its configuration.
+        edit: texts of the default `appliance.toml` and what to put in their place.
+        prepare: called with the stack's folder before anything runs in it.
     """
     folder = Path(tempfile.mkdtemp(prefix="setu-call-"))  # a short path: Unix sockets have 108 bytes for their names
     try:
-        loaded = load(write_config(folder, free_offset(), extra=extra))
+        file = write_config(folder, free_offset(), extra=extra)
+        for old, new in (edit or {}).items():
+            text = file.read_text()
+            assert old in text
+            file.write_text(text.replace(old, new, 1))
+        loaded = load(file)
         layout = layout_of(loaded)
         render(loaded, layout, programs)
         stack = PartStack(loaded, layout, programs)
-        try:
-            for name in processes(loaded, layout, programs):
-                stack.start(name)
-            readiness, deadline = Readiness(loaded, layout, programs), time.monotonic() + START_S
-            while waiting := readiness.waiting_for():
-                assert time.monotonic() < deadline, f"not ready: {waiting}"
-                time.sleep(0.2)
-            yield stack
-        finally:
-            for name in reversed(list(stack.parts)):
-                stack.stop(name)
+        with prepare(folder):
+            try:
+                for name in processes(loaded, layout, programs):
+                    stack.start(name)
+                readiness, deadline = Readiness(loaded, layout, programs), time.monotonic() + START_S
+                while waiting := readiness.waiting_for():
+                    assert time.monotonic() < deadline, f"not ready: {waiting}"
+                    time.sleep(0.2)
+                yield stack
+            finally:
+                for name in reversed(list(stack.parts)):
+                    stack.stop(name)
     finally:
         shutil.rmtree(folder, ignore_errors=True)

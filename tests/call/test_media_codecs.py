@@ -38,7 +38,7 @@ async def test_both_hear_prompts_and_each_other(gateway: Gateway, phones: Path, 
             wav.write(phone.folder / "silence.wav", microphone.astype(np.int16), rate)  # speech can be mixed into G.711 only
         await caller.dial(gateway.asterisk.loaded.config.telephony.company_number)
         await gateway.reaches("interpreting")
-        await gateway.until(lambda: gateway.console("pjsip show channelstats").count(name) == 2, f"two channels with {name}")
+        await gateway.asterisk_until(lambda: gateway.console("pjsip show channelstats").count(name) == 2, f"two channels with {name}")
         await until_heard(phones / "caller", AGENT_HZ)
         await until_heard(phones / "agent", CALLER_HZ)
         await caller.hang_up()

@@ -52,6 +52,14 @@ def streamed(stack: ToneStack) -> list[dict[str, Any]]:
     return [json.loads(event) for event in dict.fromkeys(told)]
 
 
+def row(file: Path, query: str, *values: object) -> tuple[Any, ...] | None:
+    """The first row of what the database answers; None as well while it has no tables yet or is busy."""
+    with closing(sqlite3.connect(file)) as database, suppress(sqlite3.OperationalError):
+        found: tuple[Any, ...] | None = database.execute(query, values).fetchone()
+        return found
+    return None
+
+
 def told_of(stack: ToneStack, call_id: str) -> list[dict[str, Any]]:
     return [event for event in streamed(stack) if event["call_id"] == call_id]
 
@@ -106,9 +114,8 @@ async def test_asterisk_restarts_and_the_next_call_works(stack: ToneStack, phone
     stack.until(lambda: sessions(stack) == [], "nothing in Redis")
     for gauge in ("setu_legs_active", 'setu_calls_active{language="undecided",state="interpreting"}'):
         stack.until(lambda gauge=gauge: stack.metric(worker, gauge) == 0, f"{gauge} of 0")  # type: ignore[misc]
-    with closing(sqlite3.connect(stack.loaded.state_dir / "setu.sqlite")) as database:
-        query = "SELECT count(*) FROM calls WHERE outcome IS NULL"
-        stack.until(lambda: database.execute(query).fetchone() == (0,), "the call's end in the database")
+    file = stack.loaded.state_dir / "setu.sqlite"
+    stack.until(lambda: row(file, "SELECT count(*) FROM calls WHERE outcome IS NULL") == (0,), "the call's end in the database")
     async with two_phones(stack, phones / "again") as (caller, agent):
         await stack.first_call()
         await both_are_heard(caller, agent)
@@ -228,7 +235,8 @@ async def test_records_that_cannot_be_written_are_written_later(programs: Progra
         async with two_phones(stack, phones) as (caller, agent):
             await stack.first_call()
             (call,) = stack.get(1, "/api/calls")
-            stack.until(file.exists, "the database")
+            query = "SELECT outcome, state FROM calls WHERE id = ?"
+            stack.until(lambda: file.exists() and row(file, query, call["call_id"]), "the call in the database")
             with closing(sqlite3.connect(file, isolation_level=None, timeout=10)) as lock:
                 filler = fill(folder) if trouble == "disk full" else None
                 if filler is None:
@@ -247,8 +255,6 @@ async def test_records_that_cannot_be_written_are_written_later(programs: Progra
                     lock.execute("ROLLBACK")
             took_s = stack.until(lambda: stack.metric(1, "setu_store_spooled_events") == 0, "everything in the database", 15)
             print(f"{trouble}: written {took_s:.1f} s after there was room again")
-            with closing(sqlite3.connect(file)) as database:
-                query = "SELECT outcome, state FROM calls WHERE id = ?"
-                stack.until(lambda: database.execute(query, [call["call_id"]]).fetchone() == ("direct", "ended"), "the call's end in it")
+            stack.until(lambda: row(file, query, call["call_id"]) == ("direct", "ended"), "the call's end in it")
             for lost in ("rejected", "dropped"):
                 assert stack.metric(1, f'setu_store_events_total{{result="{lost}"}}') == 0

@@ -117,14 +117,14 @@ def asterisk_alone(secure: Secure) -> Running:
 async def test_a_call_over_tls_is_encrypted_and_both_hear_each_other(secure: Secure, gateway: Gateway, phones: Path) -> None:
     program = secure.station.program
     began = len(secure.log)
-    secure.asterisk("pjsip set logger on")
+    await asyncio.to_thread(secure.asterisk, "pjsip set logger on")
     async with (
         Phone.start(phones / "agent", program, secure.agent()) as agent,
         Phone.start(phones / "caller", program, secure.caller()) as caller,
     ):
         await caller.dial(secure.loaded.config.telephony.company_number)
         await gateway.reaches("interpreting")
-        assert secure.secured() == {"careful": (True, True), "agent1": (True, True)}
+        assert await asyncio.to_thread(secure.secured) == {"careful": (True, True), "agent1": (True, True)}
         await caller.say(tone(CALLER_HZ))
         await agent.say(tone(AGENT_HZ))
         await until_heard(phones / "agent", CALLER_HZ)
@@ -132,7 +132,7 @@ async def test_a_call_over_tls_is_encrypted_and_both_hear_each_other(secure: Sec
         await caller.hang_up()
         await agent.wait_for(CallClosed, 15)
         assert (await gateway.over()).outcome == "interpreted"
-    secure.asterisk("pjsip set logger off")
+    await asyncio.to_thread(secure.asterisk, "pjsip set logger off")
     assert has(heard(phones / "caller"), PITCH_HZ["greeting"])
     for name in ("agent", "caller"):
         assert "SRTP is Enabled (cryptosuite=AES_CM_128_HMAC_SHA1_80)" in (phones / name / "baresip.log").read_text()
@@ -151,7 +151,7 @@ async def test_one_leg_is_encrypted_though_the_other_cannot_be(secure: Secure, g
     ):
         await caller.dial(secure.loaded.config.telephony.company_number)
         await gateway.reaches("interpreting")
-        assert secure.secured() == {"test": (False, False), "agent1": (True, True)}
+        assert await asyncio.to_thread(secure.secured) == {"test": (False, False), "agent1": (True, True)}
         await caller.hang_up()
         await gateway.over()
 

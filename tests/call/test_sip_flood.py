@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from .conftest import Running, wait_until
-from .talking import talking
+from .talking import NEXT_S, talking
 
 pytestmark = pytest.mark.timeout(240)
 STRANGER = "127.0.0.9"
@@ -84,7 +84,7 @@ async def test_floods_of_strangers(asterisk_alone: Running, phones: Path) -> Non
     assert process.is_running()
     assert (process.memory_info().rss - before) / 1e6 < GROWS_MB
     wait_until(lambda: asterisk_alone.channels() == 0, 10, "channels are left")
-    async with talking(asterisk_alone, phones / "next", length_s=2.0) as following:
+    async with talking(asterisk_alone, phones / "next", length_s=NEXT_S) as following:
         pass
     following.assert_undisturbed()
 
@@ -93,13 +93,17 @@ async def test_connections_that_say_nothing(asterisk_alone: Running, phones: Pat
     """SIP over TCP: opened, half a request sent, and kept."""
     telephony = asterisk_alone.loaded.config.telephony
     held: list[socket.socket] = []
+
+    def crowd() -> None:
+        for _ in range(CONNECTIONS):
+            held.append(socket.create_connection((telephony.bind, telephony.sip_port), timeout=5, source_address=(STRANGER, 0)))
+            held[-1].sendall(b"INVITE sip:1800@example.com SIP/2.0\r\nVia: ")
+
     try:
         async with talking(asterisk_alone, phones, length_s=4.0) as call:
-            for _ in range(CONNECTIONS):
-                held.append(socket.create_connection((telephony.bind, telephony.sip_port), timeout=5, source_address=(STRANGER, 0)))
-                held[-1].sendall(b"INVITE sip:1800@example.com SIP/2.0\r\nVia: ")
+            await asyncio.to_thread(crowd)
         call.assert_undisturbed()
-        async with talking(asterisk_alone, phones / "next", length_s=2.0) as following:
+        async with talking(asterisk_alone, phones / "next", length_s=NEXT_S) as following:
             pass
         following.assert_undisturbed()
     finally:

@@ -13,7 +13,7 @@ import pytest
 
 from .conftest import Running, wait_until
 from .sip_torture import CASES, Case, request
-from .talking import talking
+from .talking import NEXT_S, talking
 
 pytestmark = pytest.mark.timeout(240)
 STRANGER, TRUNK = "127.0.0.9", "127.0.0.2"
@@ -91,7 +91,7 @@ async def test_torture(asterisk_alone: Running, phones: Path, peer: Peer) -> Non
     assert not wrong, ", ".join(wrong)
     wait_until(lambda: asterisk_alone.channels() == 0 and asterisk_alone.bridges() == 0, 40, "channels or bridges are left")
     assert "anonymous" not in asterisk_alone.asterisk("pjsip show endpoints")
-    async with talking(asterisk_alone, phones / "next", length_s=2.0) as following:
+    async with talking(asterisk_alone, phones / "next", length_s=NEXT_S) as following:
         pass
     following.assert_undisturbed()
 

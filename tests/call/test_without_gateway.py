@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import statistics
 import time
 from pathlib import Path
 
@@ -20,6 +21,8 @@ pytestmark = pytest.mark.timeout(120)
 RATE = wav.TELEPHONE_HZ
 CLOCK_S = 0.010
 """Two recordings agree to half of this on the common clock."""
+WAY_S = 0.150
+"""Through Asterisk it takes a few packets; now and then a stall of the machine is in it."""
 
 
 def sweep(low_hz: float, high_hz: float, length_s: float = 1.0) -> wav.Samples:
@@ -40,7 +43,10 @@ async def arrived(recorder: Recorder, listener: str, sound: wav.Samples, since_s
 async def test_a_dead_gateway_means_no_dead_line(asterisk_alone: Running, phones: Path) -> None:
     telephones = asterisk_alone.station
     program = telephones.program
-    sounds = {"caller": sweep(400, 1200), "agent": sweep(2000, 800)}
+    sounds = {
+        "caller": [sweep(400, 1200), sweep(1500, 2500), sweep(900, 300)],
+        "agent": [sweep(2000, 800), sweep(300, 2200), sweep(1200, 1900)],
+    }
     agent_phone = Phone.start(phones / "agent", program, telephones.account_of_agent())
     caller_phone = Phone.start(phones / "caller", program, telephones.account_of_caller("9876543210"))
     with Recorder() as recorder:
@@ -51,9 +57,10 @@ async def test_a_dead_gateway_means_no_dead_line(asterisk_alone: Running, phones
             await caller.wait_for(CallEstablished, 15)
             await agent.wait_for(CallEstablished, 20)  # after an announcement
             await asyncio.to_thread(wait_until, lambda: asterisk_alone.bridges() == 1, 10, "they are not together")
-            for name, phone, listener in (("caller", caller, "agent"), ("agent", agent, "caller")):
-                await phone.say(sounds[name])
-                await arrived(recorder, listener, sounds[name], dialled)
+            for turn in range(len(sounds["caller"])):
+                for name, phone, listener in (("caller", caller, "agent"), ("agent", agent, "caller")):
+                    await phone.say(sounds[name][turn])
+                    await arrived(recorder, listener, sounds[name][turn], dialled)
             await caller.hang_up()
             await agent.wait_for(CallClosed, 15)
         ended = time.monotonic()
@@ -61,11 +68,16 @@ async def test_a_dead_gateway_means_no_dead_line(asterisk_alone: Running, phones
             (name, way): recorder.track(name, way).on_clock(dialled, ended) for name in ("agent", "caller") for way in ("said", "heard")
         }
     for speaker, listener in (("caller", "agent"), ("agent", "caller")):
-        sent = speech_edges.find(sounds[speaker], laid[speaker, "said"], at_least=0.9)
-        received = speech_edges.find(sounds[speaker], laid[listener, "heard"], at_least=0.8)
-        assert sent is not None
-        assert received is not None, f"the {listener} does not hear the {speaker}"
-        assert -CLOCK_S < (received - sent) / RATE < 0.150, "through Asterisk it takes a few packets"
+        ways_s = []
+        for sound in sounds[speaker]:
+            sent = speech_edges.find(sound, laid[speaker, "said"], at_least=0.9)
+            received = speech_edges.find(sound, laid[listener, "heard"], at_least=0.8)
+            assert sent is not None
+            assert received is not None, f"the {listener} does not hear the {speaker}"
+            ways_s.append((received - sent) / RATE)
+        print(f"seconds from {speaker} to {listener}: {ways_s}; polls took up to {recorder.slowest_poll_s:.3f} s")
+        assert -CLOCK_S < statistics.median(ways_s) < WAY_S
+        assert -CLOCK_S - recorder.slowest_poll_s < min(ways_s)
     wait_until(lambda: asterisk_alone.channels() == 0 and asterisk_alone.bridges() == 0, 15, "channels or bridges are left")
 
 

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+from asterisk_console import active_channels, bridge_ids
 
 from appliance.config.load import LoadedConfig, load
 from appliance.phone.baresip import Phone
@@ -107,11 +108,11 @@ class ToneStack:
         return connected_workers(self.console("ari show websocket sessions"))
 
     def channels(self) -> int:
-        return int(self.console("core show channels count").split()[0])
+        """-1 while the console does not answer."""
+        return active_channels(self.console("core show channels count"))
 
     def bridges(self) -> list[str]:
-        lines = [line for line in self.console("bridge show all").splitlines() if line.strip() and not line.startswith("Bridge-ID")]
-        return [line.split()[0] for line in lines]
+        return bridge_ids(self.console("bridge show all"))
 
     def until(self, true: Callable[[], object], what: str, timeout_s: float = 10.0, every_s: float = 0.1) -> float:
         """Waits until something holds; returns how long that took."""

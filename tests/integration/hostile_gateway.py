@@ -1,15 +1,13 @@
 """A gateway worker as a process with a call that runs, for tests of what strangers may do to it.
 
-Asterisk is the load generator of the benchmarks, in a thread of its own; the model servers answer after fixed times.
+Asterisk is the load generator of the benchmarks, in a process of its own; the model servers answer after fixed times.
 """
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import contextlib
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,137 +17,33 @@ from typing import Any
 
 import httpx
 import pytest
-import uvloop
+from running_call import RunningCall
+from stalls import Stalls
 
-from appliance.bench import fixed_engines, wire
-from appliance.bench.gateway import clip, redis_command
-from appliance.bench.load import Load
+from appliance.bench import wire
+from appliance.bench.line import FRAME_S
 from appliance.bench.processes import Measured, answers, python, running
+from appliance.bench.stand import redis_command
 from appliance.config.load import LoadedConfig, load
-from appliance.events import Party
 from appliance.stack.defaults import free_offset, write_config
 
-LOST_SHARE = 0.05
-"""Of the frames of the running call that may be missing or late while others hold the processor."""
-LATE = "setu_late_ticks_total"
-BEGIN_S = 30.0
+LATE_SHARE = 0.05
+"""Of the frames of the running call that may be late while others hold the processor; not one may be lost."""
+LEAST_S = 2.0
+"""Frames are counted for so long."""
+TICKS, LATE = "setu_tick_seconds_count", "setu_late_ticks_total"
+LOOKS = 20
+"""How often frames are counted before one that was sent and has not come is lost: it may be on its way."""
 
 
-class RunningCall:
-    """One interpreted call that both parties talk in, held by a thread."""
+@dataclass(frozen=True)
+class Clock:
+    """What the worker has counted of its media clock, which sends either party a frame in each tick, when it was asked."""
 
-    def __init__(self, loaded: LoadedConfig) -> None:
-        gateway = loaded.config.gateway
-        clips = {"caller": clip(fixed_engines.CALLER.code), "agent": clip("hinglish")}
-        self._make = lambda: Load(gateway.host, gateway.port, gateway.ari_user, loaded.secret(gateway.ari_password), clips)  # type: ignore[arg-type]
-        self.load: Load | None = None
-        self.given_up: set[str] = set()
-        """Calls that were robbed of a leg: not everything said in them was heard."""
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._stop = threading.Event()
-        self._ready = threading.Event()
-        self._failed: Exception | None = None
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self) -> RunningCall:
-        self._thread.start()
-        assert self._ready.wait(BEGIN_S), "the call did not come about"
-        if self._failed:
-            raise self._failed
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._thread.join(20)
-
-    def _run(self) -> None:
-        try:
-            uvloop.run(self._hold())
-        except Exception as error:  # noqa: BLE001 - told to the test by whoever waits
-            self._failed = error
-            self._ready.set()
-
-    async def _hold(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        async with self._make() as self.load:
-            await self.load.add_calls(1)
-            while len(self.load.legs) < 2:
-                await asyncio.sleep(0.05)
-            await asyncio.sleep(1.0)
-            self._ready.set()
-            while not self._stop.is_set():
-                self.load.check()
-                await asyncio.sleep(0.05)
-            self.load.hang_up_all()
-            await asyncio.sleep(1.0)
-
-    def tell(self, text: str) -> None:
-        """A message of this Asterisk on the control connection."""
-        assert self.load is not None
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(self.load.tell, text)
-
-    def press(self, digits: str) -> None:
-        """The callers press keys, as fast as they can be told."""
-        assert self.load is not None
-        assert self._loop is not None
-        for digit in digits:
-            self._loop.call_soon_threadsafe(self.load.press, digit)
-
-    def another(self) -> str:
-        """One more call, which must reach an agent; its id."""
-        assert self.load is not None
-        before = set(self.load.legs)
-        self.dial()
-        end = time.monotonic() + 10
-        while len(new := [leg.call_id for channel, leg in list(self.load.legs.items()) if channel not in before]) < 2:
-            assert time.monotonic() < end, "a further call does not come about"
-            time.sleep(0.05)
-        return new[0]
-
-    def dial(self) -> None:
-        """One more caller, whatever becomes of him."""
-        assert self.load is not None
-        assert self._loop is not None
-        asyncio.run_coroutine_threadsafe(self.load.add_calls(1), self._loop).result(10)
-
-    @contextmanager
-    def unread_leg(self, call_id: str, party: Party) -> Iterator[None]:
-        """Asterisk goes on to send on this media socket, but reads nothing there, and does not close it when it is told to."""
-        assert self.load is not None
-        assert self._loop is not None
-        channel = next(name for name, leg in self.load.legs.items() if (leg.call_id, leg.party) == (call_id, party))
-        leg = self.load.legs.pop(channel)
-        self.given_up.add(call_id)
-        assert leg.wire is not None
-        transport = leg.wire._transport
-        assert transport is not None
-        self._loop.call_soon_threadsafe(transport.pause_reading)
-        try:
-            yield
-        finally:
-            self._loop.call_soon_threadsafe(transport.abort)
-
-    @contextmanager
-    def unread_control(self) -> Iterator[None]:
-        """Asterisk tells what happens, but reads no request."""
-        assert self.load is not None
-        assert self._loop is not None
-        assert self.load._control is not None
-        transport = self.load._control._transport
-        assert transport is not None
-        self._loop.call_soon_threadsafe(transport.pause_reading)
-        try:
-            yield
-        finally:
-            self._loop.call_soon_threadsafe(transport.resume_reading)
-
-    @property
-    def frames(self) -> int:
-        """Heard by both parties so far."""
-        assert self.load is not None
-        lines = [leg.line for leg in list(self.load.legs.values())[:2]]
-        return sum(line.received for line in lines)
+    asked_s: float
+    told_s: float
+    ticks: int
+    late: int
 
 
 @dataclass
@@ -157,6 +51,7 @@ class Target:
     loaded: LoadedConfig
     process: Measured
     call: RunningCall
+    stalls: Stalls
 
     @property
     def place(self) -> tuple[str, int]:
@@ -196,21 +91,41 @@ class Target:
     def undisturbed(self, grows_mb: float = 20.0) -> Iterator[None]:
         """The running call hears every frame meanwhile, in time, and the worker's memory does not grow by more.
 
-        Whether in time is the worker's own count: the telephones of this call share a process with whoever attacks.
+        In time but for the stalls of the machine: of those each makes as many frames late as it is long.
         """
-        memory, received, late, began = self.process.memory_mb, self.call.frames, self.counted(LATE), time.monotonic()
+        memory, heard, before = self.process.memory_mb, self.call.frames(), self._clock()
         yield
-        if (left := began + 2.0 - time.monotonic()) > 0:
+        if (left := before.told_s + LEAST_S - time.monotonic()) > 0:
             time.sleep(left)
-        span = time.monotonic() - began
-        heard = self.call.frames
-        due = 2 * span / 0.020
-        assert heard - received >= (1 - LOST_SHARE) * due, f"{heard - received} of {due:.0f} frames came in {span:.1f} s"
-        assert self.counted(LATE) - late <= LOST_SHARE * span / 0.020
+        after = self._clock()
+        stalled = sum(1 + (end - begin) / FRAME_S for begin, end in self.stalls.between(before.asked_s, after.told_s))
+        done, late = after.ticks - before.ticks, after.late - before.late
+        longest, shortest = ((end - begin) / FRAME_S for begin, end in ((before.asked_s, after.told_s), (before.told_s, after.asked_s)))
+        told = f"of {shortest:.0f} ticks {done} were done, {late} late; for {stalled:.0f} the machine stood still"
+        assert late <= LATE_SHARE * longest + stalled, told
+        assert done >= (1 - LATE_SHARE) * shortest - 1 - stalled, told
+        lost = self._lost(before.ticks, heard)
+        assert lost <= 0, f"{lost} frames of {2 * done} did not come"
         assert self.process.memory_mb - memory < grows_mb
         status = self.get("/api/status")
         assert status["asterisk"]
         assert status["calls"] >= 1
+
+    def _clock(self) -> Clock:
+        asked_s = time.monotonic()
+        lines = httpx.get(f"{self.url}/metrics", timeout=5).text.splitlines()
+        ticks, late = (round(float(line.rpartition(" ")[2])) for name in (TICKS, LATE) for line in lines if line.startswith(name))
+        return Clock(asked_s, time.monotonic(), ticks, late)
+
+    def _lost(self, ticks: int, heard: int) -> int:
+        """Frames sent since the clock had ticked so often that have not come to the parties, who had heard so many before."""
+        for _ in range(LOOKS):
+            sent = 2 * (self.counted(TICKS) - ticks)
+            lost = sent - (self.call.frames() - heard)
+            if lost <= 0:
+                break
+            time.sleep(0.05)
+        return lost
 
     def upgrade(self, path: str, protocol: str, authorization: str | None, extra: str = "") -> tuple[socket.socket, int]:
         """A WebSocket handshake as anybody could send it: the connection and the status of the answer."""
@@ -245,13 +160,12 @@ def attacked_gateway(folder: Path) -> Iterator[Target]:
     with ExitStack() as started:
         started.enter_context(running("redis", redis_command(loaded, folder, lambda line: None), folder))
         engines = started.enter_context(running("engines", python("appliance.bench.fixed_engines", "--run-dir", loaded.run_dir), folder))
-        engines.wait_until(lambda: (loaded.run_dir / "tts.sock").exists())
+        engines.wait_until(lambda: (loaded.run_dir / "tts.sock").exists())  # the last of them
         process = started.enter_context(running("gateway-1", python("appliance.gateway", "--worker", 1, "--config", config), folder))
         url = f"http://{loaded.config.gateway.host}:{loaded.config.gateway.port}/api/status"
         process.wait_until(lambda: answers(url) and httpx.get(url).json()["accepting"])
         call = started.enter_context(RunningCall(loaded))
-        yield Target(loaded, process, call)
-        call._stop.set()
+        yield Target(loaded, process, call, started.enter_context(Stalls()))
 
 
 def closing_code(connection: socket.socket, timeout_s: float = 10.0) -> int:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import socket
 import subprocess
 import sys
@@ -50,6 +52,19 @@ class ModelServerProcess:
             time.sleep(0.05)
         raise AssertionError(f"not ready after {START_S} s:\n{self.log}")
 
+    def metric(self, name: str) -> float:
+        """Sum of all series that begin so."""
+        with self.http() as client:
+            lines = client.get("/metrics").text.splitlines()
+        return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
+
+    def wait_queued(self, count: int) -> None:
+        """Returns when so many requests wait for the engine."""
+        end = time.monotonic() + START_S
+        while (waiting := self.metric("setu_engine_queue{")) != count:
+            assert time.monotonic() < end, f"{waiting:g} requests wait, not {count}"
+            time.sleep(0.01)
+
     def wait_end(self) -> int:
         return self.process.wait(START_S)
 
@@ -62,6 +77,47 @@ class ModelServerProcess:
             self.process.kill()
             self.process.wait()
             raise AssertionError(f"did not stop:\n{self.log}") from None
+
+
+class Gate:
+    """Holds a stub engine at its next batch, as long as the `with` block lasts or until it is opened.
+
+    Args:
+        pipe: as the stub has it, `gate=PIPE`; there is none before.
+    """
+
+    def __init__(self, pipe: Path) -> None:
+        self._pipe = pipe
+        self._writer: int | None = None
+
+    def __enter__(self) -> Gate:
+        os.mkfifo(self._pipe)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._pipe.exists():
+            self.open()
+
+    def reached(self) -> None:
+        """Returns when the engine has begun a batch, which it does not end before the gate is opened."""
+        end = time.monotonic() + START_S
+        while self._writer is None:
+            try:
+                self._writer = os.open(self._pipe, os.O_WRONLY | os.O_NONBLOCK)
+            except OSError as error:
+                if error.errno != errno.ENXIO:  # nobody reads
+                    raise
+                assert time.monotonic() < end, "the engine has begun nothing"
+                time.sleep(0.01)
+
+    def open(self) -> None:
+        """The engine goes on, and is held no more."""
+        last = os.open(self._pipe, os.O_RDWR | os.O_NONBLOCK)  # lets go who comes to it just now
+        self._pipe.unlink()
+        for descriptor in (last, self._writer):
+            if descriptor is not None:
+                os.close(descriptor)
+        self._writer = None
 
 
 @contextmanager

@@ -6,30 +6,32 @@ import asyncio
 import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
 import pytest
-from model_servers import ModelServerProcess, model_server, write_config
+from model_servers import Gate, ModelServerProcess, model_server, write_config
 
 from appliance.engines.base import Samples
 from appliance.modelserver.breaker import OPEN_S
 from appliance.modelserver.client import WATCH_S, ModelClient
 from appliance.modelserver.errors import Hung, ModelServerError, Overloaded, Rejected, TimedOut, Unavailable
 from appliance.modelserver.instance import HEALTH_TIMEOUT_S, SUSPECT_S
+from appliance.modelserver.messages import Transcript
 
 Answer = TypeVar("Answer")
 SECOND: Samples = np.zeros(16_000, np.int16)
-BEGUN_S = 0.25
-"""A request that was sent so long ago is being computed, or waits in the server's queue, on a busy machine too."""
 SOON_S = 15.0
+LONG_S = 60.0
+MAX_QUEUE = 4
 CONFIG = """
 [stt]
 engine = "stub"
-model = "delay_s=0.8,text=ఔను"
+model = "text=ఔను,gate={folder}/stt-gate"
 batch_wait_s = 0.0
-max_queue = 4
+max_queue = {most}
 [mt]
 engine = "stub"
 model = "fail=boom"
@@ -38,7 +40,8 @@ model = "fail=boom"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_config(tmp_path_factory.mktemp("mc"), CONFIG)
+    folder = tmp_path_factory.mktemp("mc")
+    return write_config(folder, CONFIG.format(folder=folder, most=MAX_QUEUE))
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +55,15 @@ async def client(servers: dict[str, ModelServerProcess]) -> AsyncIterator[ModelC
     client = ModelClient(servers["stt"].socket.parent)
     yield client
     await client.aclose()
+
+
+@asynccontextmanager
+async def busy(server: ModelServerProcess, client: ModelClient) -> AsyncIterator[tuple[Gate, asyncio.Task[Transcript]]]:
+    """While its engine is at a request, which ends when the gate is opened."""
+    with Gate(server.socket.parents[1] / "stt-gate") as gate:
+        first = asyncio.create_task(client.transcribe(SECOND, timeout_s=LONG_S))
+        await asyncio.to_thread(gate.reached)
+        yield gate, first
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -99,40 +111,58 @@ async def test_a_wrong_request_is_rejected_and_trips_nothing(client: ModelClient
     assert (await client.translate("x", "ta", "hinglish", 5)).text == "x"
 
 
-async def test_too_little_time_is_a_time_out_and_the_server_does_not_compute_it(client: ModelClient) -> None:
-    busy = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
-    await asyncio.sleep(BEGUN_S)
-    with pytest.raises((TimedOut, Overloaded)) as raised:
-        await client.transcribe(SECOND, timeout_s=0.05)
-    assert raised.value.retry
-    assert (await busy).batch_size == 1
-    assert (await client.transcribe(SECOND, timeout_s=5)).batch_size == 1
+async def test_too_little_time_is_a_time_out_and_the_server_does_not_compute_it(
+    servers: dict[str, ModelServerProcess], client: ModelClient
+) -> None:
+    before = servers["stt"].metric("setu_batch_size_sum")
+    async with busy(servers["stt"], client) as (gate, first):
+        with pytest.raises((TimedOut, Overloaded)) as raised:
+            await client.transcribe(SECOND, timeout_s=0.05)
+        assert raised.value.retry
+        gate.open()
+        assert (await first).batch_size == 1
+    assert (await client.transcribe(SECOND, timeout_s=LONG_S)).batch_size == 1
+    assert servers["stt"].metric("setu_batch_size_sum") == before + 2
 
 
-async def test_a_newer_partial_of_the_lane_replaces_the_one_that_waits_and_finals_go_first(client: ModelClient) -> None:
-    busy = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
-    await asyncio.sleep(BEGUN_S)
-    old = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=5))
-    await asyncio.sleep(BEGUN_S)
-    new = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=5))
-    with pytest.raises(Overloaded, match="a newer request of the same stream") as raised:
-        await old
-    assert raised.value.retry is False
-    assert (await new).text == "ఔను"
-    await busy
+async def test_a_newer_partial_of_the_lane_replaces_the_one_that_waits_and_finals_go_first(
+    servers: dict[str, ModelServerProcess], client: ModelClient
+) -> None:
+    async with busy(servers["stt"], client) as (gate, first):
+        old = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=LONG_S))
+        await asyncio.to_thread(servers["stt"].wait_queued, 1)
+        new = asyncio.create_task(client.transcribe(SECOND, partial=True, stream="lane1", timeout_s=LONG_S))
+        with pytest.raises(Overloaded, match="a newer request of the same stream") as raised:
+            await old
+        assert raised.value.retry is False
+        gate.open()
+        assert (await new).text == "ఔను"
+        await first
 
 
-async def test_a_full_queue_is_overloaded_and_trips_nothing(client: ModelClient) -> None:
-    answers = await asyncio.gather(*(client.transcribe(SECOND, partial=True, timeout_s=5) for _ in range(12)), return_exceptions=True)
-    refused = [item for item in answers if isinstance(item, BaseException)]
-    assert refused
-    assert all(isinstance(item, Overloaded) and item.retry for item in refused)
-    assert (await client.transcribe(SECOND, timeout_s=5)).text == "ఔను"
+async def test_a_full_queue_is_overloaded_and_trips_nothing(servers: dict[str, ModelServerProcess], client: ModelClient) -> None:
+    async with busy(servers["stt"], client) as (gate, first):
+        asked = {asyncio.create_task(client.transcribe(SECOND, partial=True, timeout_s=LONG_S)) for _ in range(12)}
+        async with asyncio.timeout(SOON_S):
+            while sum(request.done() for request in asked) < 12 - MAX_QUEUE:
+                await asyncio.sleep(0.02)
+        await asyncio.to_thread(servers["stt"].wait_queued, MAX_QUEUE)
+        refused = [request.exception() for request in asked if request.done()]
+        assert len(refused) == 12 - MAX_QUEUE
+        assert all(isinstance(item, Overloaded) and item.retry for item in refused)
+        gate.open()
+        answers = await asyncio.gather(first, *asked, return_exceptions=True)
+    assert sum(not isinstance(item, BaseException) for item in answers) == 1 + MAX_QUEUE
+    assert (await client.transcribe(SECOND, timeout_s=LONG_S)).text == "ఔను"
 
 
-async def test_concurrent_requests_share_batches(client: ModelClient) -> None:
-    answers = await asyncio.gather(*(client.transcribe(SECOND, timeout_s=5) for _ in range(4)))
-    assert max(item.batch_size for item in answers) >= 3
+async def test_concurrent_requests_share_batches(servers: dict[str, ModelServerProcess], client: ModelClient) -> None:
+    async with busy(servers["stt"], client) as (gate, first):
+        asked = [asyncio.create_task(client.transcribe(SECOND, timeout_s=LONG_S)) for _ in range(MAX_QUEUE)]
+        await asyncio.to_thread(servers["stt"].wait_queued, MAX_QUEUE)
+        gate.open()
+        assert [(await request).batch_size for request in asked] == [MAX_QUEUE] * MAX_QUEUE
+        await first
 
 
 async def test_a_broken_engine_opens_the_circuit_and_a_probe_closes_it_again(client: ModelClient) -> None:
@@ -243,22 +273,35 @@ async def test_a_slow_request_is_no_sign_of_a_hung_server(tmp_path: Path) -> Non
 
 STUB_SPEECH = '[tts]\nengine = "stub"\nmodel = "speech_s=0.3"\n'
 STUB_LENGTH = 4800
+BUDGET_S = 4.0
+"""Of a request: whoever does not answer within it is not answered."""
+
+
+@contextmanager
+def two_instances(folder: Path) -> Iterator[tuple[ModelServerProcess, ModelServerProcess]]:
+    """Of a speech server that does one request at a time; the gates are called `gate-1` and `gate-2`."""
+    with ExitStack() as started:
+        servers = []
+        for number in (1, 2):
+            text = f'[tts]\nengine = "stub"\nmodel = "speech_s=0.3,gate={folder}/gate-{number}"\nmax_batch = 1\n'
+            servers.append(started.enter_context(model_server(f"tts-{number}", write_config(folder, text))))
+        yield servers[0], servers[1]
 
 
 async def test_instances_share_the_requests_and_a_dead_one_is_not_noticed(tmp_path: Path) -> None:
-    config = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=0.7,speech_s=0.3"\nmax_batch = 1\n')
     client = ModelClient(tmp_path / "run")
-    with model_server("tts-1", config) as first, model_server("tts-2", config):
+    with two_instances(tmp_path) as (first, _):
         client._find()
-        start = time.monotonic()
-        await asyncio.gather(*(client.speak("x", "hi", 5) for _ in range(2)))
-        assert time.monotonic() - start < 1.35, "one after the other takes 1.4 s"
-        asked = [asyncio.create_task(client.speak("x", "hi", 10)) for _ in range(2)]
-        await asyncio.sleep(BEGUN_S)
-        first.process.kill()
-        assert [len(speech) for speech in await asyncio.gather(*asked)] == [STUB_LENGTH] * 2
+        with Gate(tmp_path / "gate-1") as one, Gate(tmp_path / "gate-2") as other:
+            asked = [asyncio.create_task(client.speak("x", "hi", LONG_S)) for _ in range(2)]
+            for gate in (one, other):  # both are at work at the same time
+                await asyncio.to_thread(gate.reached)
+            first.process.kill()
+            await asyncio.to_thread(first.process.wait)
+            other.open()
+            assert [len(speech) for speech in await asyncio.gather(*asked)] == [STUB_LENGTH] * 2
         for _ in range(3):
-            assert len(await client.speak("x", "hi", 5)) == STUB_LENGTH
+            assert len(await client.speak("x", "hi", LONG_S)) == STUB_LENGTH
         assert client.out() == ()
     await client.aclose()
 
@@ -268,30 +311,32 @@ async def test_a_request_to_a_hung_instance_is_answered_by_another_within_its_bu
     client = ModelClient(tmp_path / "run")
     with model_server("tts-1", config) as first, model_server("tts-2", config):
         client._find()
+        hung = next(instance for instance in client._instances["tts"] if instance.name == "tts-1")
         first.process.send_signal(signal.SIGSTOP)
         try:
             start = time.monotonic()
-            speeches = await asyncio.gather(*(client.speak("x", "hi", 3) for _ in range(4)))
+            speeches = await asyncio.gather(*(client.speak("x", "hi", BUDGET_S) for _ in range(4)))
             assert [len(speech) for speech in speeches] == [STUB_LENGTH] * 4
-            assert SUSPECT_S + HEALTH_TIMEOUT_S - 0.1 < time.monotonic() - start < 3
+            assert time.monotonic() - start > SUSPECT_S + HEALTH_TIMEOUT_S - 0.1, "before that nobody knows"
             assert client.in_trouble
-            start = time.monotonic()
-            await client.speak("x", "hi", 3)
-            assert time.monotonic() - start < SUSPECT_S + HEALTH_TIMEOUT_S - 0.1, "the one that hangs is not asked"
+            assert hung.turn > 0
+            asked = hung.turn
+            await client.speak("x", "hi", BUDGET_S)
+            assert hung.turn == asked, "the one that hangs is not asked"
         finally:
             first.process.send_signal(signal.SIGCONT)
     await client.aclose()
 
 
 async def test_a_request_that_one_instance_is_slow_with_gets_the_other_half_of_its_time_from_another(tmp_path: Path) -> None:
-    slow = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=2.0,speech_s=0.3"\n')
     client = ModelClient(tmp_path / "run")
-    with model_server("tts-1", slow), model_server("tts-2", write_config(tmp_path, STUB_SPEECH)):
+    with two_instances(tmp_path), Gate(tmp_path / "gate-1") as slow:
         client._find()
         start = time.monotonic()
-        speeches = await asyncio.gather(*(client.speak("x", "hi", 1.8) for _ in range(2)))
-        assert [len(speech) for speech in speeches] == [STUB_LENGTH] * 2
-        assert 0.9 <= time.monotonic() - start < 1.75
+        asked = [asyncio.create_task(client.speak("x", "hi", BUDGET_S)) for _ in range(2)]
+        await asyncio.to_thread(slow.reached)
+        assert [len(await request) for request in asked] == [STUB_LENGTH] * 2
+        assert time.monotonic() - start >= BUDGET_S / 2
     await client.aclose()
 
 
@@ -330,12 +375,11 @@ async def test_a_watch_knows_of_a_hung_server_that_nobody_asks(tmp_path: Path) -
     await client.aclose()
 
 
-async def test_cancelling_a_call_leaves_the_client_usable(client: ModelClient) -> None:
-    asked = asyncio.create_task(client.transcribe(SECOND, timeout_s=5))
-    await asyncio.sleep(BEGUN_S)
-    asked.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await asked
+async def test_cancelling_a_call_leaves_the_client_usable(servers: dict[str, ModelServerProcess], client: ModelClient) -> None:
+    async with busy(servers["stt"], client) as (_, asked):
+        asked.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await asked
     assert (await client.transcribe(SECOND, timeout_s=5)).text == "ఔను"
 
 

@@ -6,25 +6,28 @@ import os
 import signal
 import socket
 import stat
-import threading
+import subprocess
 import time
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
-from model_servers import ModelServerProcess, model_server, write_config
+from model_servers import Gate, ModelServerProcess, model_server, write_config
+
+from appliance.web.entrance import HEAD_S
 
 SECOND = np.zeros(16_000, "<i2").tobytes()
 STUBS = """
 [stt]
 engine = "stub"
-model = "delay_s=0.05,text=ஆம்"
+model = "delay_s=0.05,text=ஆம்,gate={folder}/stt-gate"
 batch_wait_s = 0.05
 [mt]
 engine = "stub"
-model = "delay_s=1.0,fail=boom"
+model = "fail=boom,gate={folder}/mt-gate"
 max_queue = 2
 [tts]
 engine = "stub"
@@ -34,7 +37,15 @@ model = "speech_s=0.5"
 
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_config(tmp_path_factory.mktemp("ms"), STUBS)
+    return stubs(tmp_path_factory.mktemp("ms"))
+
+
+def stubs(folder: Path) -> Path:
+    return write_config(folder, STUBS.format(folder=folder))
+
+
+def gate(server: ModelServerProcess) -> Gate:
+    return Gate(server.socket.parents[1] / f"{server.kind}-gate")
 
 
 @pytest.fixture(scope="module")
@@ -49,12 +60,6 @@ def mt(config: Path) -> Iterator[ModelServerProcess]:
         yield server
 
 
-def metric(server: ModelServerProcess, name: str) -> float:
-    with server.http() as client:
-        lines = client.get("/metrics").text.splitlines()
-    return sum(float(line.rpartition(" ")[2]) for line in lines if line.startswith(name))
-
-
 def test_health_tells_engine_model_and_languages(stt: ModelServerProcess) -> None:
     with stt.http() as client:
         health = client.get("/health").json()
@@ -64,7 +69,7 @@ def test_health_tells_engine_model_and_languages(stt: ModelServerProcess) -> Non
         "engine": "stub",
         "languages": ["ta", "te", "kn", "mr", "hi"],
         "detail": "",
-        "model": "delay_s=0.05,text=ஆம்",
+        "model": f"delay_s=0.05,text=ஆம்,gate={stt.socket.parents[1]}/stt-gate",
     }
 
 
@@ -86,26 +91,29 @@ def test_text_is_identified(stt: ModelServerProcess) -> None:
 
 
 def test_requests_of_several_callers_share_a_batch_and_the_metrics_say_so(stt: ModelServerProcess) -> None:
-    before = metric(stt, "setu_batch_size_sum"), metric(stt, "setu_batch_size_count")
-
-    together = threading.Barrier(5)
+    before = stt.metric("setu_batch_size_sum"), stt.metric("setu_batch_size_count")
 
     def ask(language: str) -> dict[str, object]:
         with stt.http() as client:
-            client.get("/health")  # is connected
-            together.wait(10)
             answer: dict[str, object] = client.post(f"/v1/transcribe?language={language}", content=SECOND).json()
             return answer
 
-    with ThreadPoolExecutor(5) as pool:
-        found = list(pool.map(ask, ("ta", "te", "kn", "mr", "hi")))
-    assert [item["language"] for item in found] == ["ta", "te", "kn", "mr", "hi"]
-    assert max(item["batch_size"] for item in found) >= 2  # type: ignore[type-var]
-    after = metric(stt, "setu_batch_size_sum"), metric(stt, "setu_batch_size_count")
-    assert after[0] - before[0] == 5
-    assert after[1] - before[1] < 5
-    assert metric(stt, "setu_batch_wait_seconds_count") >= 5
-    assert metric(stt, 'setu_engine_ready{engine="stub",kind="stt"}') == 1
+    languages = ("ta", "te", "kn", "mr", "hi")
+    with ThreadPoolExecutor(6) as pool, gate(stt) as held:
+        first = pool.submit(ask, "ta")
+        held.reached()
+        others = [pool.submit(ask, language) for language in languages]
+        stt.wait_queued(len(languages))
+        held.open()
+        assert first.result()["batch_size"] == 1
+        found = [other.result() for other in others]
+    assert [item["language"] for item in found] == list(languages)
+    assert {item["batch_size"] for item in found} == {5}
+    after = stt.metric("setu_batch_size_sum"), stt.metric("setu_batch_size_count")
+    assert after[0] - before[0] == 6
+    assert after[1] - before[1] == 2
+    assert stt.metric("setu_batch_wait_seconds_count") >= 6
+    assert stt.metric('setu_engine_ready{engine="stub",kind="stt"}') == 1
 
 
 @pytest.mark.parametrize(
@@ -133,34 +141,48 @@ def test_a_wrong_request_is_told_what_is_allowed(stt: ModelServerProcess, path: 
     assert problem["retry"] is False
 
 
+TOO_SHORT_S = 0.05
+OVERLOADED = 'setu_engine_requests_total{kind="mt",result="overloaded"}'
+A_WORD = {"text": "a", "source": "ta", "target": "hinglish"}
+
+
 def test_what_cannot_be_computed_in_time_is_not_computed(mt: ModelServerProcess) -> None:
-    with mt.http() as client, ThreadPoolExecutor(1) as pool:
-        busy = pool.submit(client.post, "/v1/translate", json={"text": "a", "source": "ta", "target": "hinglish"})
-        time.sleep(0.3)
-        with mt.http() as other:
-            body = {"text": "b", "source": "ta", "target": "hinglish"}
-            late = other.post("/v1/translate", json=body, headers={"X-Timeout-S": "0.05"})
-            wrong = other.post("/v1/translate", json=body, headers={"X-Timeout-S": "-1"})
-        assert (late.status_code, late.json()["retry"]) == (429, True)
-        assert wrong.status_code == 400
+    def ask(timeout_s: float) -> httpx.Response:
+        with mt.http() as client:
+            return client.post("/v1/translate", json=A_WORD, headers={"X-Timeout-S": str(timeout_s)})
+
+    computed = mt.metric("setu_batch_size_sum")
+    with ThreadPoolExecutor(2) as pool, gate(mt) as held:
+        busy = pool.submit(ask, 60)
+        held.reached()
+        late = pool.submit(ask, TOO_SHORT_S)
+        mt.wait_queued(1)
+        time.sleep(TOO_SHORT_S)
+        held.open()
+        assert (late.result().status_code, late.result().json()["retry"]) == (429, True)
         assert busy.result().status_code == 200
+    assert mt.metric("setu_batch_size_sum") == computed + 1
+    assert ask(-1).status_code == 400
 
 
 def test_a_full_queue_answers_429_at_once(mt: ModelServerProcess) -> None:
-    def ask(number: int) -> tuple[int, float]:
-        start = time.monotonic()
+    def ask(_: int) -> int:
         with mt.http() as client:
-            status = client.post("/v1/translate", json={"text": str(number), "source": "ta", "target": "hinglish"}).status_code
-        return status, time.monotonic() - start
+            return client.post("/v1/translate", json=A_WORD).status_code
 
-    with ThreadPoolExecutor(8) as pool:
+    before = mt.metric(OVERLOADED)
+    with ThreadPoolExecutor(8) as pool, gate(mt) as held:
         first = pool.submit(ask, 0)
-        time.sleep(0.3)
-        answers = list(pool.map(ask, range(1, 7)))
-    assert first.result()[0] == 200
-    assert sorted(status for status, _ in answers) == [200, 200, 429, 429, 429, 429]
-    assert max(seconds for status, seconds in answers if status == 429) < 0.7, "what is computed takes a second"
-    assert metric(mt, 'setu_engine_requests_total{kind="mt",result="overloaded"}') >= 4
+        held.reached()
+        others = [pool.submit(ask, number) for number in range(1, 7)]
+        refused = [other.result() for _, other in zip(range(4), as_completed(others, timeout=10), strict=False)]
+        assert refused == [429] * 4, "while the engine is at the first one still"
+        mt.wait_queued(2)
+        assert sum(other.done() for other in others) == 4
+        held.open()
+        assert first.result() == 200
+        assert sorted(other.result() for other in others) == [200, 200, 429, 429, 429, 429]
+    assert mt.metric(OVERLOADED) == before + 4
 
 
 def test_an_engine_that_keeps_failing_makes_the_server_unhealthy_until_it_recovers(mt: ModelServerProcess) -> None:
@@ -175,14 +197,16 @@ def test_an_engine_that_keeps_failing_makes_the_server_unhealthy_until_it_recove
 
 
 def test_not_ready_before_the_warm_up_request_was_answered(tmp_path: Path) -> None:
-    config = write_config(tmp_path, '[tts]\nengine = "stub"\nmodel = "delay_s=0.3"\n')
-    with model_server("tts", config, ready=False) as server:
+    config = write_config(tmp_path, f'[tts]\nengine = "stub"\nmodel = "gate={tmp_path}/gate"\n')
+    with Gate(tmp_path / "gate") as held, model_server("tts", config, ready=False) as server:
+        held.reached()
         while not server.listens():
             time.sleep(0.01)
         statuses = []
         with server.http() as client:
             statuses.append(client.get("/health").status_code)
             early = client.post("/v1/speak", json={"text": "a", "language": "ta"})
+            held.open()
             end = time.monotonic() + 30
             while time.monotonic() < end and statuses[-1] != 200:
                 time.sleep(0.05)
@@ -193,7 +217,7 @@ def test_not_ready_before_the_warm_up_request_was_answered(tmp_path: Path) -> No
 
 
 def test_the_socket_is_for_the_group_and_goes_with_the_server(tmp_path: Path) -> None:
-    config = write_config(tmp_path, STUBS)
+    config = stubs(tmp_path)
     with model_server("tts", config) as server:
         assert stat.S_IMODE(server.socket.stat().st_mode) == 0o660
         with server.http() as client:
@@ -205,17 +229,19 @@ def test_the_socket_is_for_the_group_and_goes_with_the_server(tmp_path: Path) ->
 
 
 def test_a_request_under_way_is_answered_before_the_server_ends(tmp_path: Path) -> None:
-    config = write_config(tmp_path, '[mt]\nengine = "stub"\nmodel = "delay_s=2.0"\n')
-    with model_server("mt", config) as server, server.http() as client, ThreadPoolExecutor(1) as pool:
-        asked = pool.submit(client.post, "/v1/translate", json={"text": "a", "source": "ta", "target": "hinglish"})
-        time.sleep(1.0)
+    with model_server("mt", stubs(tmp_path)) as server, server.http() as client, ThreadPoolExecutor(1) as pool, gate(server) as held:
+        asked = pool.submit(client.post, "/v1/translate", json=A_WORD)
+        held.reached()
         server.process.send_signal(signal.SIGTERM)
+        with pytest.raises(subprocess.TimeoutExpired):
+            server.process.wait(1.0)
+        held.open()
         assert asked.result().status_code == 200
         assert server.wait_end() == 0
 
 
 def test_a_socket_left_by_a_dead_server_is_taken_over_and_a_live_one_is_not(tmp_path: Path) -> None:
-    config = write_config(tmp_path, STUBS)
+    config = stubs(tmp_path)
     with model_server("tts", config) as first:
         with model_server("tts", config, ready=False) as second:
             assert second.wait_end() == 2
@@ -228,7 +254,7 @@ def test_a_socket_left_by_a_dead_server_is_taken_over_and_a_live_one_is_not(tmp_
 
 
 def test_a_file_in_the_sockets_place_is_left_alone(tmp_path: Path) -> None:
-    config = write_config(tmp_path, STUBS)
+    config = stubs(tmp_path)
     (tmp_path / "run").mkdir()
     (tmp_path / "run" / "tts.sock").write_text("something of somebody")
     with model_server("tts", config, ready=False) as server:
@@ -290,7 +316,7 @@ def test_a_warm_up_that_fails_ends_the_server(tmp_path: Path) -> None:
 def test_garbage_on_the_socket_disturbs_nobody(stt: ModelServerProcess) -> None:
     for data in (b"\x00" * 1000, b"POST /v1/transcribe HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n", os.urandom(4000)):
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(5)
+            connection.settimeout(2 * HEAD_S)
             connection.connect(str(stt.socket))
             connection.sendall(data)
             connection.recv(4096)

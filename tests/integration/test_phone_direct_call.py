@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import statistics
 import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
@@ -11,6 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from stalls import Stalls
 
 from appliance.phone import program, speech_edges, wav
 from appliance.phone.baresip import Phone
@@ -24,6 +26,8 @@ from appliance.stack import install
 pytestmark = pytest.mark.timeout(60)
 RATE = wav.TELEPHONE_HZ
 SPEECH_S = 0.8
+WAY_S = 0.030
+"""There is nothing between two telephones but a packet's way through the kernel."""
 
 
 @pytest.fixture(scope="module")
@@ -119,18 +123,22 @@ async def test_sound_is_sent_and_received_at_the_same_time_on_the_common_clock(b
         ended = time.monotonic()
         said = {name: recorder.track(name, "said").on_clock(dialled, ended) for name in ("agent", "caller")}
         heard = {name: recorder.track(name, "heard").on_clock(dialled, ended) for name in ("agent", "caller")}
+    ways_s = []
     for speaker, at, number in asked:
         listener = "agent" if speaker == "caller" else "caller"
         sent = speech_edges.find(sounds[number], said[speaker], at_least=0.9)
         received = speech_edges.find(sounds[number], heard[listener], at_least=0.9)
         assert sent is not None, f"{speaker} did not send all of sound {number}"
         assert received is not None, f"{listener} did not receive all of sound {number}"
-        assert 0.0 <= sent / RATE - (at - dialled) < SPEECH_S, "speech begins soon after the command"
-        assert abs(received - sent) / RATE < 0.030, "there is nothing between them but a packet's way through the kernel"
+        assert 0.0 <= sent / RATE - (at - dialled) < SPEECH_S + recorder.slowest_poll_s, "speech begins soon after the command"
+        ways_s.append(abs(received - sent) / RATE)
+    print(f"seconds on the way: {ways_s}; polls took up to {recorder.slowest_poll_s:.3f} s")
+    assert statistics.median(ways_s) < WAY_S
+    assert max(ways_s) < WAY_S + recorder.slowest_poll_s
 
 
 async def test_the_stream_never_stops_while_nobody_speaks(baresip: PhoneProgram, folder: Path) -> None:
-    with Recorder() as recorder:
+    with Stalls() as stalls, Recorder() as recorder:
         async with connected(baresip, folder):
             recorder.follow("agent", folder / "agent")
             async with asyncio.timeout(10):
@@ -139,17 +147,25 @@ async def test_the_stream_never_stops_while_nobody_speaks(baresip: PhoneProgram,
             began = time.monotonic()
             await asyncio.sleep(2.0)
             after, took_s = recorder.track("agent", "heard"), time.monotonic() - began
+            stalled_s = stalls.lost_s(began, began + took_s)
     grown_s = (len(after.samples) - len(before)) / RATE
-    assert grown_s == pytest.approx(took_s, abs=0.2)
+    assert grown_s == pytest.approx(took_s, abs=0.2 + stalled_s)
     assert np.abs(after.samples).max() <= 8, "A-law has no zero"
+
+
+def digits(folder: Path) -> str:
+    """What a telephone says of digits it was sent."""
+    return "".join(line for line in (folder / "baresip.log").read_text(errors="replace").splitlines() if "DTMF" in line)
 
 
 async def test_keypad_digits_leave_as_events_and_not_as_sound(baresip: PhoneProgram, folder: Path) -> None:
     async with connected(baresip, folder) as caller:
         await caller.press("5")
-        await asyncio.sleep(1.0)
+        give_up = time.monotonic() + 3.0
+        while "5" not in digits(folder / "agent") and time.monotonic() < give_up:
+            await asyncio.sleep(0.1)
     assert not caller.alive
-    assert "5" in "".join(line for line in (folder / "agent" / "baresip.log").read_text(errors="replace").splitlines() if "DTMF" in line)
+    assert "5" in digits(folder / "agent")
 
 
 async def test_a_telephone_that_dies_is_noticed(baresip: PhoneProgram, folder: Path) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from appliance.config.load import load
 from appliance.store.calls import CallStore
+from appliance.store.spool import waiting_lines
 
 ROUNDS = 9
 LEAST = 6
@@ -74,14 +75,9 @@ def full(folder: Path) -> Iterator[None]:
 
 
 def wait_until_spooled(folder: Path) -> None:
-    before, deadline = spooled_in(folder), time.monotonic() + SPOOLED_S
-    while spooled_in(folder) == before and time.monotonic() < deadline:
+    before, deadline = waiting_lines(folder), time.monotonic() + SPOOLED_S
+    while waiting_lines(folder) == before and time.monotonic() < deadline:
         time.sleep(0.05)
-
-
-def spooled_in(folder: Path) -> int:
-    """Records that wait in the spool."""
-    return sum(path.read_bytes().count(b"\n") for path in folder.glob("*.jsonl"))
 
 
 @pytest.fixture
@@ -113,7 +109,7 @@ def test_killed_workers_lose_nothing_they_reported(tmp_path: Path, small_disk: P
                 writer.kill()
                 told += writer.stdout.read().splitlines()
         print(f"round {number}: {len(told)} reported as stored")
-        spooled += spooled_in(tmp_path / "state" / "spool")
+        spooled += waiting_lines(tmp_path / "state" / "spool")
         promised |= {(call, int(utterance)) for call, utterance in (line.split() for line in told)}
     assert spooled > 0, "the lock was never met"
 

@@ -20,8 +20,8 @@ import pytest
 from test_store_kill import locked
 
 from appliance.bench import fixed_engines, load
-from appliance.bench.gateway import clip, redis_command
 from appliance.bench.processes import Measured, answers, python, running
+from appliance.bench.stand import clip, redis_command
 from appliance.config.load import LoadedConfig
 from appliance.config.load import load as load_config
 from appliance.events import CallEnded, CallStarted, CallStateChanged, Event, LanguageDecided, UtteranceInterpreted, UtterancePlayed

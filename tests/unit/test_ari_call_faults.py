@@ -64,9 +64,9 @@ async def test_a_refused_request_sends_the_caller_to_the_queue(stage: Stage, req
 
 
 async def test_without_media_for_the_agent_the_parties_are_joined(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(call_actions, "LEG_TIMEOUT_S", 0.3)
     caller = await stage.asterisk.caller_dials()
     await stage.state("connecting")
+    monkeypatch.setattr(call_actions, "LEG_TIMEOUT_S", 0.3)
     stage.asterisk.media_sockets = False
     agent = await stage.asterisk.agent_answers()
     await stage.joined(caller, agent)
@@ -88,4 +88,4 @@ async def test_a_prompt_to_a_lost_leg_does_not_hold_the_call_up(stage: Stage) ->
     await stage.interpreting()
     for peer in list(stage.asterisk.media.values()):
         await peer.socket.close()
-    await stage.until(lambda: stage.interpreters[0].stopped, "joined without waiting for the notice", 2.0)
+    await stage.until(lambda: stage.interpreters[0].stopped, "joined without waiting for the notice")

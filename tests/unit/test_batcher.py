@@ -8,6 +8,7 @@ import time
 from collections.abc import Sequence
 
 import pytest
+from stalls import Stalls
 
 from appliance.engines.base import EngineFailed, JobRejected
 from appliance.modelserver.batcher import Batcher, NotComputed
@@ -109,15 +110,16 @@ class Counts:
 class Engine:
     """Doubles numbers; -1 is rejected, -2 breaks the batch it is in, -3 is no EngineError."""
 
-    def __init__(self, delay_s: float = 0.0) -> None:
-        self.delay_s = delay_s
+    def __init__(self) -> None:
+        self.go_on = threading.Event()
+        self.go_on.set()
         self.batches: list[list[int]] = []
         self.threads: set[int] = set()
 
     def run(self, batch: Sequence[int]) -> list[int]:
         self.batches.append(list(batch))
         self.threads.add(threading.get_ident())
-        time.sleep(self.delay_s)
+        assert self.go_on.wait(10)
         if -1 in batch:
             raise JobRejected("no")
         if -2 in batch:
@@ -129,6 +131,13 @@ class Engine:
 
 def batcher(engine: Engine, counts: Counts, *, max_batch: int = 8, wait_s: float = 0.02, max_queue: int = 64) -> Batcher[int, int]:
     return Batcher(engine.run, counts, max_batch=max_batch, wait_s=wait_s, max_queue=max_queue, mixed=True)
+
+
+async def begun(engine: Engine) -> None:
+    """It is at a batch."""
+    async with asyncio.timeout(10):
+        while not engine.batches:
+            await asyncio.sleep(0.01)
 
 
 async def test_requests_of_many_callers_are_computed_together_and_each_gets_its_own_answer() -> None:
@@ -143,17 +152,23 @@ async def test_requests_of_many_callers_are_computed_together_and_each_gets_its_
 
 
 async def test_a_lone_request_waits_for_company_only_as_long_as_asked() -> None:
-    async with batcher(Engine(), Counts(), wait_s=0.05) as running:
-        done = await running.submit(1)
-    assert 0.045 <= done.queue_s < 0.2
+    with Stalls() as stalls:
+        async with batcher(Engine(), Counts(), wait_s=0.05) as running:
+            began = time.monotonic()
+            done = await running.submit(1)
+            assert 0.045 <= done.queue_s < 0.2 + stalls.lost_s(began, time.monotonic())
 
 
 async def test_requests_gather_while_the_engine_is_busy() -> None:
-    engine, counts = Engine(delay_s=0.1), Counts()
+    engine, counts = Engine(), Counts()
+    engine.go_on.clear()
     async with batcher(engine, counts, wait_s=0.0) as running:
         first = asyncio.create_task(running.submit(1))
-        await asyncio.sleep(0.03)
-        await asyncio.gather(*(running.submit(number) for number in range(5)), first)
+        await begun(engine)
+        others = [asyncio.create_task(running.submit(number)) for number in range(5)]
+        await asyncio.sleep(0)  # they are in the queue
+        engine.go_on.set()
+        await asyncio.gather(*others, first)
     assert counts.sizes == [1, 5]
 
 
@@ -187,25 +202,29 @@ async def test_a_caller_that_goes_away_is_not_computed_for() -> None:
 
 
 async def test_a_full_queue_turns_away() -> None:
-    engine = Engine(delay_s=0.1)
+    engine = Engine()
+    engine.go_on.clear()
     async with batcher(engine, Counts(), wait_s=0.0, max_queue=2) as running:
         first = asyncio.create_task(running.submit(0))
-        await asyncio.sleep(0.03)
+        await begun(engine)
         others = [asyncio.create_task(running.submit(number)) for number in (1, 2)]
         await asyncio.sleep(0)
         with pytest.raises(NotComputed, match="queue-full"):
             await running.submit(3)
+        engine.go_on.set()
         assert [item.result for item in await asyncio.gather(first, *others)] == [0, 2, 4]
 
 
 async def test_stopping_finishes_the_running_batch_and_refuses_the_rest() -> None:
-    engine = Engine(delay_s=0.1)
+    engine = Engine()
+    engine.go_on.clear()
     running = batcher(engine, Counts(), wait_s=0.0)
     async with running:
         first = asyncio.create_task(running.submit(1))
-        await asyncio.sleep(0.03)
+        await begun(engine)
         second = asyncio.create_task(running.submit(2))
         await asyncio.sleep(0)
+        asyncio.get_running_loop().call_later(0.1, engine.go_on.set)  # when it is being stopped
     assert (await first).result == 2
     with pytest.raises(NotComputed, match="closing"):
         await second

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import get_args, get_type_hints
 
 import numpy as np
 import pytest
+from model_servers import Gate
 
 from appliance.config.schema import MtServer, SttServer, TtsServer
 from appliance.engines import registry
@@ -44,11 +46,25 @@ def test_a_missing_model_folder_is_named(make, config, tmp_path: Path) -> None: 
         make(config, tmp_path)
 
 
-def test_stubs_take_the_time_they_are_told(tmp_path: Path) -> None:
+def test_stubs_take_the_time_they_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = registry.translator(MtServer(engine="stub", model="delay_s=0.05,each_s=0.01"), tmp_path)
-    start = time.perf_counter()
+    slept: list[float] = []
+    monkeypatch.setattr(time, "sleep", slept.append)
     engine.translate([TranslateJob("x", "ta", "hinglish")] * 3)
-    assert 0.08 <= time.perf_counter() - start < 0.2
+    assert sum(slept) == pytest.approx(0.08)
+
+
+def test_a_stub_with_a_gate_waits_at_it_only_while_it_is_there(tmp_path: Path) -> None:
+    engine = registry.translator(MtServer(engine="stub", model=f"gate={tmp_path}/gate"), tmp_path)
+    jobs = [TranslateJob("x", "ta", "hinglish")]
+    assert [done.text for done in engine.translate(jobs)] == ["x"]
+    with ThreadPoolExecutor(1) as pool, Gate(tmp_path / "gate") as gate:
+        asked = pool.submit(engine.translate, jobs)
+        gate.reached()
+        assert not asked.done()
+        gate.open()
+        assert [done.text for done in asked.result(10)] == ["x"]
+    assert [done.text for done in engine.translate(jobs)] == ["x"]
 
 
 def test_the_environment_goes_before_the_model_name(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,7 @@
 """Drain marks: who sets them, who sees them, and that a worker that sees one takes no new call while its calls go on."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,12 @@ class Watched:
     drained = False
 
 
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
+
+
 async def test_a_worker_follows_its_marks_and_keeps_to_what_it_knew_when_they_cannot_be_seen(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -40,8 +46,7 @@ async def test_a_worker_follows_its_marks_and_keeps_to_what_it_knew_when_they_ca
     watching = asyncio.create_task(watch(worker, 1, marks))
     try:
         marks.set(1)
-        await asyncio.sleep(0.05)
-        assert worker.drained
+        await until(lambda: worker.drained)
 
         def unseen(_: int) -> bool:
             raise PermissionError
@@ -51,8 +56,7 @@ async def test_a_worker_follows_its_marks_and_keeps_to_what_it_knew_when_they_ca
         assert worker.drained
         monkeypatch.undo()
         marks.clear()
-        await asyncio.sleep(0.6)
-        assert not worker.drained
+        await until(lambda: not worker.drained)
     finally:
         watching.cancel()
 

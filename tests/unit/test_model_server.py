@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -29,7 +29,7 @@ class Engine:
 
     def run(self, jobs: Sequence[str]) -> list[str]:
         self.asked += jobs
-        self.go_on.wait(5)
+        assert self.go_on.wait(30)
         if self.broken:
             raise EngineFailed("no")
         return list(jobs)
@@ -38,13 +38,19 @@ class Engine:
 @pytest.fixture
 def engine(monkeypatch: pytest.MonkeyPatch) -> Engine:
     monkeypatch.setattr(server_module, "RECOVERY_S", 0.05)
-    monkeypatch.setattr(server_module, "STUCK_S", 0.2)
+    monkeypatch.setattr(server_module, "STUCK_S", 1.0)
     return Engine()
 
 
 def server_of(engine: Engine) -> ModelServer[str, str]:
     settings = MtServer(batch_wait_s=0.0)
     return ModelServer(Served("mt", "", Capabilities("test", ("ta",)), engine.run, ("warm",), settings))
+
+
+async def until(true: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not true():
+            await asyncio.sleep(0.01)
 
 
 async def test_a_server_whose_engine_broke_finds_out_by_itself_when_it_works_again(engine: Engine) -> None:
@@ -55,11 +61,11 @@ async def test_a_server_whose_engine_broke_finds_out_by_itself_when_it_works_aga
             with pytest.raises(EngineFailed):
                 await server.answer("x")
         assert server.health.status == "failed"
-        await asyncio.sleep(0.3)
+        asked = len(engine.asked)
+        await until(lambda: len(engine.asked) > asked + 1)  # it has tried by itself
         assert server.health.status == "failed"
         engine.broken = False
-        await asyncio.sleep(0.3)
-        assert server.health.status == "ready"
+        await until(lambda: server.health.status == "ready")
         asked = len(engine.asked)
         await asyncio.sleep(0.2)
         assert len(engine.asked) == asked, "a well server is left in peace"
@@ -70,10 +76,9 @@ async def test_a_server_that_is_stuck_at_a_batch_says_so_until_it_is_done(engine
         await server.warm_up()
         engine.go_on.clear()
         asked = asyncio.create_task(server.answer("x"))
-        await asyncio.sleep(0.1)
+        await until(lambda: engine.asked[-1] == "x")
         assert server.health.status == "ready", "a batch may take its time"
-        await asyncio.sleep(0.2)
-        assert server.health.status == "failed"
+        await until(lambda: server.health.status == "failed")
         assert "at one batch" in server.health.detail
         engine.go_on.set()
         await asked

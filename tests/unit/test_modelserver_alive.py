@@ -71,6 +71,7 @@ async def test_an_engine_that_hangs_is_not_alive(monkeypatch: pytest.MonkeyPatch
         engine.go_on.clear()
         assert not await server.answers()
         engine.go_on.set()
+        monkeypatch.undo()
         assert await server.answers()
 
 

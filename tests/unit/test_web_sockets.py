@@ -196,7 +196,7 @@ async def test_a_peer_that_answers_no_pings_is_given_up_though_its_kernel_takes_
     monkeypatch: pytest.MonkeyPatch, full: bool
 ) -> None:
     """Or no longer does: then the end must not wait until it has."""
-    monkeypatch.setattr(sockets, "PING_S", 0.1)
+    monkeypatch.setattr(sockets, "PING_S", 0.5)
     async with connection() as (server, reader, writer):
         writer.write(frame(BINARY, sound(0)))
         await server.until(1)
