@@ -17,6 +17,8 @@ from appliance.bench.results import Result, Row
 from appliance.errors import ApplianceError
 
 PARTS = ("engines", "batching", "lines", "echo", "monologue", "commit", "gateway", "workers", "calls", "soak")
+QUICK_PARTS = tuple(part for part in PARTS if part != "workers")
+"""What a quick run without named parts measures: a stack for each number of workers takes two minutes however short the look at it."""
 BUSY_SHARE = 0.5
 """Load per core from which on others disturb what is measured."""
 BROKEN = (ApplianceError, OSError, httpx.HTTPError, subprocess.SubprocessError)

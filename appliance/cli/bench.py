@@ -8,7 +8,7 @@ import click
 from rich.console import Console
 
 from appliance.bench.errors import BenchError
-from appliance.bench.run import PARTS, run
+from appliance.bench.run import PARTS, QUICK_PARTS, run
 
 PIPE_WIDTH = 160
 """Columns where the output is no terminal."""
@@ -19,7 +19,7 @@ _FOLDER = click.Path(path_type=Path, file_okay=False)
 
 @click.command("bench", short_help="Measure engines, batching, bad lines, the gateway and real calls.")
 @click.argument("parts", nargs=-1, type=click.Choice(PARTS), metavar=f"[{'|'.join(PARTS)}]...")
-@click.option("--quick", is_flag=True, help="Fewer and shorter measurements: at most 6 minutes for all of them.")
+@click.option("--quick", is_flag=True, help="Fewer and shorter measurements, at most 6 minutes; workers only by name.")
 @click.option("--out", type=_FOLDER, default=Path("build/bench"), show_default=True, help="Folder for the JSON.")
 @click.option("--port-offset", type=int, default=None, metavar="N", help="Ports to use, as of `appliance up`; free ones by default.")
 @click.option("--minutes", type=click.FloatRange(min=0.5), default=None, metavar="N", help="Of the soak; 30 by default.")
@@ -34,7 +34,7 @@ def bench_command(parts: tuple[str, ...], quick: bool, out: Path, port_offset: i
     """
     console = Console()
     shown = console if console.is_terminal else Console(width=PIPE_WIDTH)
-    finished = run(parts or PARTS, out, shown, quick=quick, port_offset=port_offset, minutes=minutes)
+    finished = run(parts or (QUICK_PARTS if quick else PARTS), out, shown, quick=quick, port_offset=port_offset, minutes=minutes)
     if finished.failed:
         raise BenchError("; ".join(f"{part} could not be measured: {why}" for part, why in finished.failed.items()))
     if strict and finished.missed:

@@ -75,6 +75,20 @@ def test_the_exit_status_names_failed_parts_and_missed_goals_only_where_that_is_
     assert "missed: echo: " in missed.output
 
 
+def test_a_quick_run_leaves_out_what_takes_long_unless_it_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+
+    def noted(name: str, *_: object) -> Result:
+        asked.append(name)
+        raise BenchError("not now")
+
+    monkeypatch.setattr(run, "_measured", noted)
+    bench("--quick", "--out", tmp_path)
+    assert set(run.PARTS) - set(asked) == {"workers"}
+    bench("--quick", "workers", "--out", tmp_path)
+    assert asked[-1] == "workers"
+
+
 def drawn(result: Result, width: int) -> list[str]:
     text = StringIO()
     console = Console(file=text, width=width)
