@@ -14,6 +14,7 @@ import pytest
 REPOSITORY = Path(__file__).parents[2]
 ANSIBLE = REPOSITORY / "build/ansible-venv/bin/ansible-playbook"
 TASKS = REPOSITORY / "ansible/roles/appliance/tasks/start.yml"
+VARIABLES = TASKS.parents[1] / "vars/main.yml"
 UNITS = ("appliance-model@stt.service", "appliance-gateway@1.service")
 
 pytestmark = pytest.mark.skipif(not ANSIBLE.exists(), reason="Ansible is not installed: make check-ansible")
@@ -37,7 +38,7 @@ echo "0 active calls"
 """
 APPLIANCE = """
 case "$1" in
-drain) exit "$(cat "$NODE/drain")" ;;
+drain) touch "$NODE/state/drained"; exit "$(cat "$NODE/drain")" ;;
 status)
     [ "$2" != --units ] || exec printf '%s\\n' appliance-model@stt.service appliance-gateway@1.service
     exit "$(cat "$NODE/ready")" ;;
@@ -50,7 +51,7 @@ class Node:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        for name in ("bin", "etc", "opt/releases/old/venv/bin", "opt/releases/new/venv/bin"):
+        for name in ("bin", "etc", "state", "opt/releases/old/venv/bin", "opt/releases/new/venv/bin"):
             (folder / name).mkdir(parents=True)
         self.program("systemctl", SYSTEMCTL)
         self.program("asterisk", ASTERISK)
@@ -84,7 +85,8 @@ class Node:
     def start(self, **variables: object) -> tuple[bool, str, list[str]]:
         """Whether it went well, what Ansible printed, and the programs that were called."""
         given = {
-            "site_prefix": f"{self.folder}/opt", "site_etc": f"{self.folder}/etc", "appliance_was": "old", "appliance_target": "new",
+            "site_prefix": f"{self.folder}/opt", "site_etc": f"{self.folder}/etc", "site_state": f"{self.folder}/state", "site_workers": 1,
+            "site_redis_url": "redis://127.0.0.1:6379/0", "appliance_was": "old", "appliance_target": "new",
             "appliance_python": f"{self.folder}/opt/releases/new/venv/bin/python", "appliance_asterisk_digest_command": self.digest,
             "appliance_drain_s": 5, "appliance_ready_s": 1, "appliance_now": "now", "appliance_end_calls": False,
             "appliance_restart_command": "systemctl restarts-what-ran-before", "ansible_python_interpreter": sys.executable, **variables,
@@ -100,11 +102,15 @@ class Node:
             "ANSIBLE_HOME": str(self.folder / "home"), "ANSIBLE_CONFIG": str(REPOSITORY / "ansible/ansible.cfg"),
             "ANSIBLE_FORCE_COLOR": "0",
         }  # fmt: skip
-        command = [str(ANSIBLE), "-i", "localhost,", str(self.folder / "book.yml"), "-e", json.dumps(given)]
+        command = [str(ANSIBLE), "-i", "localhost,", str(self.folder / "book.yml"), "-e", f"@{VARIABLES}", "-e", json.dumps(given)]
         done = subprocess.run(command, env=environment, cwd=self.folder, capture_output=True, text=True, timeout=300, check=False)
         log = (self.folder / "log").read_text().splitlines() if (self.folder / "log").exists() else []
         asked = ("systemctl show", "systemctl is-")
         return done.returncode == 0, done.stdout + done.stderr, [line for line in log if not line.startswith(asked)]
+
+    @property
+    def drained(self) -> bool:
+        return (self.folder / "state/drained").exists()
 
     @property
     def current(self) -> str:
@@ -130,12 +136,18 @@ def test_a_new_release_leaves_asterisk_alone(node: Node) -> None:
         "systemctl stop appliance-gateway@*.service appliance-model@*.service",
         "systemctl restart redis-server.service",
         f"systemctl start appliance.target {' '.join(UNITS)}",
-        "appliance undrain",
         "appliance status --wait 1",
     ]
     assert [line for line in log if line in wanted] == wanted
     assert not restarts_asterisk(log)
     assert node.current == "new"
+    assert not node.drained
+
+
+def test_what_somebody_has_drained_stays_drained(node: Node) -> None:
+    (node.folder / "state/drained").touch()
+    node.start()
+    assert node.drained
 
 
 def test_other_settings_of_asterisk_wait_for_every_call(node: Node) -> None:
@@ -156,7 +168,7 @@ def test_calls_that_outlast_the_wait_are_not_cut(node: Node, said: dict[str, str
     fine, output, log = node.start()
     assert not fine
     assert more in " ".join(output.split())
-    assert log[-1] == "appliance undrain"
+    assert not node.drained
     assert not any(line.startswith(("systemctl stop", "systemctl restart", "systemctl start")) for line in log)
     assert node.current == "old"
 
