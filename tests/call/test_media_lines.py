@@ -7,7 +7,6 @@ import json
 import os
 import re
 import signal
-import statistics
 import sys
 import time
 from collections.abc import AsyncIterator, Iterable
@@ -130,8 +129,8 @@ async def test_five_percent_loss_and_sixty_milliseconds_of_jitter(phones: Path, 
     assert interpreted == {"caller_to_agent", "agent_to_caller"}, said
     wrong = [jiwer.wer(plain([turn.reference or ""]), plain([text])) for turn, text in zip(turns, texts, strict=True)]
     print(f"word error rate of each turn: {', '.join(f'{rate:.0%}' for rate in wrong)}")
-    # Of all words 38 % when packets are handed on as they come, ADR 13. A stall of the machine spoils a turn, not most of them.
-    assert statistics.median(wrong) < 0.2, said
+    # When packets are handed on as they come (ADR 13), words are wrong in two or three turns. A stall of the machine spoils one.
+    assert sum(rate > 0 for rate in wrong) <= 1, said
 
 
 async def test_a_telephone_that_falls_silent_gets_a_new_media_channel_and_is_interpreted_again(
