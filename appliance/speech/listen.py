@@ -162,7 +162,7 @@ class Listener:
         if self._windows:
             speech = probability >= threshold - _HYSTERESIS or (probability >= _HARDLY and self._belongs(energy))
         else:
-            speech = probability >= threshold or (probability >= _DOUBTED * threshold and energy >= _CLEAR * self._before())
+            speech = probability >= threshold or (probability >= _DOUBTED * threshold and self._stands_out(energy))
         speech = speech and not self._background.covers(speaking=self._started)
         if not self._windows:
             if not speech:
@@ -171,7 +171,8 @@ class Listener:
                 return []
             self._windows = list(self._preroll)
             self._preroll.clear()
-            self._line = self._before()
+            before = self._before()
+            self._line = max(_STILL, *map(_energy, before)) if before else math.inf
             self._started_s = now_s - WINDOW_S
         self._windows.append(pcm)
         if speech and self._started and energy * self._speech_windows < _FAINT**2 * self._energy:
@@ -185,10 +186,17 @@ class Listener:
         usual = self._energy / self._speech_windows
         return usual >= _CLEAR * self._line and energy >= _CLEARLY * usual
 
-    def _before(self) -> float:
-        """Mean square of the loudest window of the line before what may begin now; infinite where nothing is known of it."""
-        before = list(self._quiet)[:-_ONSET_WINDOWS]
-        return max(_STILL, *map(_energy, before)) if before else math.inf
+    def _stands_out(self, energy: float) -> bool:
+        """Whether a window is much louder than the line before it.
+
+        Asked of every doubted window, and on a noisy line a detector doubts many: there the first look tells.
+        """
+        before = self._before()
+        return bool(before) and energy >= _CLEAR * _STILL and all(energy >= _CLEAR * _energy(window) for window in before)
+
+    def _before(self) -> list[Samples]:
+        """What tells how loud the line is before what may begin now."""
+        return list(self._quiet)[:-_ONSET_WINDOWS]
 
     def _speech(self, now_s: float, energy: float) -> list[ListenEvent]:
         events: list[ListenEvent] = []
